@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Scalar mathematics of the kernels: fma without hardware, exp, log, tanh, sigmoid,
+ * erf, cos(pi x), Philox. One definition for every instruction set; vector and GPU code
+ * repeats it operation by operation to get the same bits.
+ *
+ * So every function is straight-line: + - * / and fma correctly rounded, integer
+ * operations on the bits, and selects at the end. Rounding to an integer adds and
+ * subtracts 1.5 * 2^23. Coefficients are minimax fits made for this file.
+ */
+#ifndef CPU_SCALAR_H
+#define CPU_SCALAR_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define CPU_FLT_MIN 0x1p-126f
+#define CPU_RINT    0x1.8p23f /* x + this - this rounds |x| < 2^22 to an integer */
+
+static inline uint32_t cpu_bits(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+
+static inline float cpu_float(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+/* A subnormal becomes zero of its sign: what a select has to write. */
+static inline float cpu_flushf(float x)
+{
+    uint32_t u = cpu_bits(x);
+    return cpu_float((u & 0x7f800000u) == 0 ? u & 0x80000000u : u);
+}
+
+/*
+ * a b + c rounded once, without fma hardware: the product is exact in double; the sum
+ * is rounded to odd (the bits that fall off set the lowest one), after which rounding
+ * to float is right because double has more than two bits to spare.
+ */
+static inline float cpu_fmaf_soft(float a, float b, float c)
+{
+    double p = (double)a * (double)b;
+    double q = (double)c;
+    double s = p + q;
+    double t = s - p;
+    double u = s - t;
+    double v = q - t;
+    double w = p - u;
+    double err = w + v;
+    uint64_t bits;
+    memcpy(&bits, &s, sizeof bits);
+    if ((err < 0 || err > 0) && (bits & 1) == 0)
+        bits += (err > 0) == (s > 0) ? 1u : ~UINT64_C(0);
+    memcpy(&s, &bits, sizeof s);
+    return (float)s;
+}
+
+static inline float cpu_fmaf(float a, float b, float c)
+{
+#if defined(__FMA__) || defined(__aarch64__)
+    return __builtin_fmaf(a, b, c);
+#else
+    return cpu_fmaf_soft(a, b, c);
+#endif
+}
+
+static inline float cpu_sqrtf(float x)
+{
+    return sqrtf(x);
+}
+
+/*
+ * exp(x), 1 ulp. +0 where the result would be subnormal, +inf where it would overflow:
+ * below -87.33654 and above 88.72283.
+ */
+static inline float cpu_expf(float x)
+{
+    float t = cpu_fmaf(x, 0x1.715476p+0f, CPU_RINT);
+    float nf = t - CPU_RINT;
+    float r = cpu_fmaf(nf, -0x1.62e430p-1f, x);
+    r = cpu_fmaf(nf, 0x1.05c610p-29f, r);
+    float p = 0x1.6a8830p-10f;
+    p = cpu_fmaf(p, r, 0x1.123952p-7f);
+    p = cpu_fmaf(p, r, 0x1.555890p-5f);
+    p = cpu_fmaf(p, r, 0x1.555494p-3f);
+    p = cpu_fmaf(p, r, 0x1.fffffcp-2f);
+    p = cpu_fmaf(p, r, 1.0f);
+    p = cpu_fmaf(p, r, 1.0f);
+    int32_t n = (int32_t)(cpu_bits(t) - cpu_bits(CPU_RINT));
+    int32_t half = n >> 1;
+    uint32_t rest = (uint32_t)n - (uint32_t)half;
+    float y = p * cpu_float(((uint32_t)half + 127u) << 23);
+    y = y * cpu_float((rest + 127u) << 23);
+    y = x > 0x1.62e42ep+6f ? INFINITY : y;
+    return x < -0x1.5d589ep+6f ? 0.0f : y;
+}
+
+/* Natural log, 1 ulp. log(+-0) = -inf, NaN below; subnormals are zero. */
+static inline float cpu_logf(float x)
+{
+    uint32_t u = cpu_bits(x) - 0x3f2aaaabu; /* mantissa from 2/3 to 4/3 */
+    float n = (float)((int32_t)u >> 23);
+    float f = cpu_float((u & 0x7fffffu) + 0x3f2aaaabu) - 1.0f;
+    float q = -0x1.07a1d6p-3f;
+    q = cpu_fmaf(q, f, 0x1.1e8de4p-3f);
+    q = cpu_fmaf(q, f, -0x1.f35876p-4f);
+    q = cpu_fmaf(q, f, 0x1.1ed2a2p-3f);
+    q = cpu_fmaf(q, f, -0x1.559a8ep-3f);
+    q = cpu_fmaf(q, f, 0x1.99d06ap-3f);
+    q = cpu_fmaf(q, f, -0x1.ffff02p-3f);
+    q = cpu_fmaf(q, f, 0x1.555506p-2f);
+    q = cpu_fmaf(q, f, -0.5f);
+    float a = n * 0x1.62e4p-1f; /* exact */
+    float hi = a + f;
+    float lo = a - hi;
+    lo = lo + f; /* hi + lo = a + f exactly */
+    lo = cpu_fmaf(n, 0x1.7f7d1cp-20f, lo);
+    float g = f * q;
+    float y = hi + cpu_fmaf(f, g, lo);
+    y = x < INFINITY ? y : x;
+    y = x < CPU_FLT_MIN ? -INFINITY : y;
+    return x <= -CPU_FLT_MIN ? NAN : y;
+}
+
+/* cos(pi x), 2 ulp; exact zeros at k + 1/2, NaN for infinities. */
+static inline float cpu_cospif(float x)
+{
+    float a = cpu_float(cpu_bits(x) & 0x7fffffffu);
+    float odd = (cpu_bits(a) & 1u) != 0 ? 1.0f : 0.0f;
+    float z = a < 0x1p24f ? odd : 0.0f; /* from 2^23 on all are integers */
+    z = a < 0x1p23f ? a : z;
+    float h = z * 0.5f;
+    h = h + CPU_RINT;
+    h = h - CPU_RINT;
+    z = cpu_fmaf(-2.0f, h, z); /* [-1, 1] */
+    float t = cpu_fmaf(2.0f, z, CPU_RINT);
+    float r = cpu_fmaf(-0.5f, t - CPU_RINT, z); /* [-1/4, 1/4] */
+    uint32_t quadrant = cpu_bits(t);
+    float u = r * r;
+    float s = -0x1.331996p-1f;
+    s = cpu_fmaf(s, u, 0x1.4680a4p+1f);
+    s = cpu_fmaf(s, u, -0x1.4abc24p+2f);
+    s = cpu_fmaf(s, u, 0x1.921fb6p+1f);
+    s = s * r;
+    float c = 0x1.d47d7ep-3f;
+    c = cpu_fmaf(c, u, -0x1.55b146p+0f);
+    c = cpu_fmaf(c, u, 0x1.03c1aep+2f);
+    c = cpu_fmaf(c, u, -0x1.3bd3ccp+2f);
+    c = cpu_fmaf(c, u, 1.0f);
+    /* Quadrants 0 to 3: cos, -sin, -cos, sin. */
+    float y = (quadrant & 1u) != 0 ? s : c;
+    float negative = 0.0f - y;
+    y = ((quadrant + 1u) & 2u) != 0 ? negative : y;
+    return a < INFINITY ? y : NAN;
+}
+
+/* tanh(x), 2 ulp. */
+static inline float cpu_tanhf(float x)
+{
+    uint32_t sign = cpu_bits(x) & 0x80000000u;
+    float a = cpu_float(cpu_bits(x) & 0x7fffffffu);
+    float u = a * a;
+    float p = -0x1.732b80p-8f;
+    p = cpu_fmaf(p, u, 0x1.519036p-6f);
+    p = cpu_fmaf(p, u, -0x1.b82628p-5f);
+    p = cpu_fmaf(p, u, 0x1.110684p-3f);
+    p = cpu_fmaf(p, u, -0x1.555530p-2f);
+    p = p * u;
+    float small = cpu_fmaf(p, a, a);
+    float e = cpu_expf(-2.0f * a);
+    float large = 1.0f - (e + e) / (1.0f + e);
+    float y = a < 0.625f ? small : large;
+    return cpu_float(cpu_bits(y) | sign);
+}
+
+/* 1 / (1 + exp(-x)), 2 ulp. */
+static inline float cpu_sigmoidf(float x)
+{
+    float a = cpu_float(cpu_bits(x) & 0x7fffffffu);
+    float e = cpu_expf(-a);
+    float top = x >= 0.0f ? 1.0f : e;
+    return top / (1.0f + e);
+}
+
+/* erf(x), 2 ulp: a polynomial in x^2 near 0, else 1 - exp(-q), q = -log(erfc(|x|)). */
+static inline float cpu_erff(float x)
+{
+    uint32_t sign = cpu_bits(x) & 0x80000000u;
+    float a = cpu_float(cpu_bits(x) & 0x7fffffffu);
+    float u = a * a;
+    float p = 0x1.4f740ep-14f;
+    p = cpu_fmaf(p, u, -0x1.a60dd0p-11f);
+    p = cpu_fmaf(p, u, 0x1.544a78p-8f);
+    p = cpu_fmaf(p, u, -0x1.b80122p-6f);
+    p = cpu_fmaf(p, u, 0x1.ce2d64p-4f);
+    p = cpu_fmaf(p, u, -0x1.812740p-2f);
+    p = cpu_fmaf(p, u, 0x1.06eba8p-3f);
+    float small = cpu_fmaf(p, a, a);
+    float b = a > 4.0f ? 4.0f : a;
+    float q = 0x1.578d1cp-16f;
+    q = cpu_fmaf(q, b, -0x1.c01bd4p-12f);
+    q = cpu_fmaf(q, b, 0x1.0f1b96p-8f);
+    q = cpu_fmaf(q, b, -0x1.9a1622p-6f);
+    q = cpu_fmaf(q, b, 0x1.baf36cp-4f);
+    q = cpu_fmaf(q, b, 0x1.445652p-1f);
+    q = cpu_fmaf(q, b, 0x1.2123e6p+0f);
+    q = cpu_fmaf(q, b, -0x1.540f68p-13f);
+    float large = 1.0f - cpu_expf(-q);
+    float y = a < 0.921875f ? small : large;
+    return cpu_float(cpu_bits(y) | sign);
+}
+
+/* x / 255, correctly rounded. */
+static inline float cpu_unit_u8(uint8_t x)
+{
+    return (float)x / 255.0f;
+}
+
+/* Philox4x32-10: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
+ */
+static inline void cpu_philox(const uint32_t counter[4], const uint32_t key[2],
+                              uint32_t out[4])
+{
+    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
+    uint32_t k0 = key[0], k1 = key[1];
+    for (int round = 0; round < 10; round++) {
+        uint64_t p = (uint64_t)0xd2511f53u * c0;
+        uint64_t q = (uint64_t)0xcd9e8d57u * c2;
+        c0 = (uint32_t)(q >> 32) ^ c1 ^ k0;
+        c1 = (uint32_t)q;
+        c2 = (uint32_t)(p >> 32) ^ c3 ^ k1;
+        c3 = (uint32_t)p;
+        k0 += 0x9e3779b9u;
+        k1 += 0xbb67ae85u;
+    }
+    out[0] = c0;
+    out[1] = c1;
+    out[2] = c2;
+    out[3] = c3;
+}
+
+#endif
