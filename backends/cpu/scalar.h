@@ -185,8 +185,11 @@ static inline float cpu_sigmoidf(float x)
 {
     float a = cpu_float(cpu_bits(x) & 0x7fffffffu);
     float e = cpu_expf(-a);
-    float top = x >= 0.0f ? 1.0f : e;
-    return top / (1.0f + e);
+    float d = 1.0f + e;
+    float w = e / d;
+    float below = cpu_fmaf(-w, e, e); /* w would inherit the rounding of d in full */
+    float y = 1.0f / d;
+    return x < 0.0f ? below : y;
 }
 
 /* erf(x), 2 ulp: a polynomial in x^2 near 0, else 1 - exp(-q), q = -log(erfc(|x|)). */
