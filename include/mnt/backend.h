@@ -175,7 +175,7 @@ typedef struct mnt_program {
 typedef struct mnt_host {
     size_t size;
     void *self;
-    void *(*alloc)(void *self, size_t bytes); /* NULL on failure */
+    void *(*alloc)(void *self, size_t bytes); /* zeroed; NULL on failure */
     void (*free)(void *self, void *p);
     void (*log)(void *self, mnt_log_level level, const char *text);
     /* Stores the sentence for mnt_last_error() and returns `status`. */
