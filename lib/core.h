@@ -80,20 +80,22 @@ typedef struct mnti_storage {
     const uint64_t *version; /* parameters only */
 } mnti_storage;
 
+typedef struct mnti_param mnti_param;
+
 struct mnt_tensor {
     mnt_device *dev;
     mnt_graph *graph; /* NULL: a model's or a data set's */
-    mnt_model *model; /* parameters only */
     mnti_storage *storage;
     mnt_dtype dtype;
     mnt_shape shape;
     int64_t stride[MNT_MAX_DIMS]; /* elements */
     int64_t start;                /* element 0, in elements from the storage's offset */
     bool needs_grad;
-    bool leaf;        /* a parameter, or marked by mnt_tensor_require_grad() */
-    mnt_tensor *grad; /* of the last mnt_backward(); parameters: see mnti_grad_of() */
-    char *name;       /* NULL: none */
-    mnt_tensor *next; /* in its owner's list */
+    bool leaf;         /* a parameter, or marked by mnt_tensor_require_grad() */
+    mnt_tensor *grad;  /* a model's own tensor: that of the last mnt_backward() */
+    mnti_param *param; /* of a parameter and of its stand-ins in graphs */
+    char *name;        /* NULL: none */
+    mnt_tensor *next;  /* in its owner's list */
 };
 
 /*
@@ -128,12 +130,13 @@ typedef enum mnti_optimizer {
     MNTI_OPT_ADAM
 } mnti_optimizer;
 
-typedef struct mnti_param {
+struct mnti_param {
+    mnt_model *model;
     mnt_tensor *w;
     mnt_tensor *m, *v; /* optimizer state, f32 of w's shape; NULL: none yet */
     mnt_init init;
     bool placed; /* has memory and its first values */
-} mnti_param;
+};
 
 typedef struct mnti_meta {
     char *key, *value;
@@ -175,12 +178,27 @@ mnt_status mnti_model_optimizer(mnt_model *m, mnti_optimizer kind,
  */
 #define MNTI_VIEW MNT_OP_COUNT
 
+typedef enum mnti_view_kind {
+    MNTI_RESHAPE,
+    MNTI_PERMUTE,
+    MNTI_SLICE,
+    MNTI_BROADCAST
+} mnti_view_kind;
+
+typedef struct mnti_view {
+    mnti_view_kind kind;
+    int order[MNT_MAX_DIMS]; /* permute */
+    int axis;                /* slice */
+    int64_t begin;           /* slice */
+} mnti_view;
+
 typedef struct mnti_node {
     mnt_op op;
     mnt_tensor *in[MNT_MAX_IN];
     mnt_tensor *out[MNT_MAX_OUT];
     mnt_args args;
-    bool dead; /* replaced by fusion or of no use */
+    mnti_view view; /* of an MNTI_VIEW */
+    bool dead;      /* replaced by fusion */
 } mnti_node;
 
 struct mnt_graph {
@@ -193,6 +211,8 @@ struct mnt_graph {
     mnti_node *nodes;
     int count, capacity;
     mnt_tensor *tensors; /* owned */
+    mnt_tensor **params; /* stand-ins for the model's parameters, by first use */
+    int param_count, param_capacity;
     mnt_tensor *fault;   /* u32 [4] */
     mnt_tensor *counter; /* u32 [2]: replays, for random ops; NULL: none used */
     mnt_tensor *one;     /* f32 []: the upstream gradient of a loss */
@@ -218,6 +238,8 @@ mnt_tensor *mnti_graph_tensor(mnt_graph *g, mnt_dtype dtype, mnt_shape shape);
  * contiguous. Returns false after failure. */
 bool mnti_record(mnt_graph *g, mnt_op op, mnt_tensor *const in[], int n_in,
                  mnt_tensor *const out[], int n_out, mnt_args args);
+bool mnti_record_view(mnt_graph *g, mnt_tensor *x, mnt_tensor *y,
+                      const mnti_view *view);
 /* True if ops may go on: g is there and clean, every tensor is non-NULL and g's. */
 bool mnti_graph_accepts(mnt_graph *g, mnt_op op, mnt_tensor *const in[], int n_in);
 /* The persistent tensors that some commands share, made on first use; NULL: failure. */
@@ -225,7 +247,9 @@ mnt_tensor *mnti_graph_fault(mnt_graph *g);
 mnt_tensor *mnti_graph_counter(mnt_graph *g);
 /* Executes one node at once: the way of eager graphs and of parameter initialisation.
  */
-mnt_status mnti_execute(mnt_device *dev, const mnti_node *node);
+mnt_status mnti_execute(mnt_device *dev, const mnti_node *node, uint32_t id);
+/* The backend's command for a node, as far as its tensors are placed. */
+void mnti_make_cmd(const mnti_node *node, uint32_t id, mnt_cmd *cmd);
 /* Waits and turns fault words and backend failures into a status. */
 mnt_status mnti_sync(mnt_device *dev);
 
@@ -233,7 +257,7 @@ mnt_status mnti_sync(mnt_device *dev);
 typedef void (*mnti_grad_fn)(mnt_graph *g, const mnti_node *node, mnt_tensor *dy);
 extern const mnti_grad_fn mnti_grad[MNT_OP_COUNT];
 /* Adds `dx` to the gradient of x, if x wants one. */
-void mnti_grad_add(mnt_graph *g, mnt_tensor *x, mnt_tensor *dx);
+void mnti_add_grad(mnt_graph *g, mnt_tensor *x, mnt_tensor *dx);
 
 /* Replaces patterns of nodes by fused ones the backend supports. */
 mnt_status mnti_fuse(mnt_graph *g);

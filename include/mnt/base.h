@@ -28,6 +28,14 @@
 
 #define MNT_CHECK __attribute__((warn_unused_result))
 
+/* The MNT_..._DESC macros set a default that the caller's own initialiser may override;
+ * compilers warn about that pattern, which here is the purpose. */
+#if defined(__clang__)
+#pragma clang diagnostic ignored "-Winitializer-overrides"
+#elif !defined(__cplusplus)
+#pragma GCC diagnostic ignored "-Woverride-init"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif

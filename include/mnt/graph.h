@@ -73,6 +73,10 @@ MNT_API mnt_status mnt_graph_status(const mnt_graph *g);
  */
 MNT_API void mnt_backward(mnt_graph *g, mnt_tensor *y, mnt_tensor *dy);
 
+/* The parameters that this graph uses, in order of first use; NULL past the end. Their
+ * mnt_tensor_grad() is this graph's gradient, readable after a run without keeping. */
+MNT_API mnt_tensor *mnt_graph_param(const mnt_graph *g, int i);
+
 /* Memory of the plan, in bytes: planned arena, and what the same tensors would take
  * without reuse. Zero before compile. */
 MNT_API void mnt_graph_memory(const mnt_graph *g, uint64_t *arena, uint64_t *unplanned);

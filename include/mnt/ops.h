@@ -40,6 +40,9 @@ MNT_API mnt_tensor *mnt_bias_add(mnt_graph *g, mnt_tensor *x, mnt_tensor *b);
 MNT_API mnt_tensor *mnt_add(mnt_graph *g, mnt_tensor *a, mnt_tensor *b);
 MNT_API mnt_tensor *mnt_sub(mnt_graph *g, mnt_tensor *a, mnt_tensor *b);
 MNT_API mnt_tensor *mnt_mul(mnt_graph *g, mnt_tensor *a, mnt_tensor *b);
+/* Elementwise quotient, broadcasting alike. Gradient: da = dy / b, db = -((dy y) / b).
+ */
+MNT_API mnt_tensor *mnt_div(mnt_graph *g, mnt_tensor *a, mnt_tensor *b);
 /* y = s x. Gradient: s dy. */
 MNT_API mnt_tensor *mnt_scale(mnt_graph *g, mnt_tensor *x, float s);
 

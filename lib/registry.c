@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The registry of backends: the process's only shared state, append-only behind a
+ * mutex. Built-in backends stand first, in the order that "auto" tries them; this file
+ * is the one place of the library that knows which were compiled in.
+ */
+#include "core.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+#define MAX_BACKENDS 32
+
+extern const mnt_backend cpu_backend;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static const mnt_backend *added[MAX_BACKENDS];
+static int added_count;
+
+static const mnt_backend *const built_in[] = {
+    &cpu_backend,
+};
+#define BUILT_IN ((int)(sizeof built_in / sizeof *built_in))
+
+const mnt_backend *mnti_backend_at(int i)
+{
+    if (i < 0)
+        return NULL;
+    if (i < BUILT_IN)
+        return built_in[i];
+    pthread_mutex_lock(&lock);
+    const mnt_backend *b = i - BUILT_IN < added_count ? added[i - BUILT_IN] : NULL;
+    pthread_mutex_unlock(&lock);
+    return b;
+}
+
+const mnt_backend *mnti_backend_find(const char *name)
+{
+    const mnt_backend *b;
+    for (int i = 0; (b = mnti_backend_at(i)) != NULL; i++)
+        if (strcmp(b->name, name) == 0)
+            return b;
+    return NULL;
+}
+
+int mnt_backend_count(void)
+{
+    pthread_mutex_lock(&lock);
+    int n = BUILT_IN + added_count;
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
+const char *mnt_backend_name(int i)
+{
+    const mnt_backend *b = mnti_backend_at(i);
+    return b ? b->name : NULL;
+}
+
+static bool name_ok(const char *name)
+{
+    size_t n = strlen(name);
+    if (n == 0 || n > 32 || strcmp(name, "auto") == 0)
+        return false;
+    return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") == n;
+}
+
+static mnt_status check_table(const mnt_backend *b)
+{
+    if (!b)
+        return mnti_fail(NULL, MNT_INVALID, "backend_register: the table is NULL");
+    if (b->abi != MNT_BACKEND_ABI)
+        return mnti_fail(NULL, MNT_ABI,
+                         "backend_register: the table has ABI %u, this library %u",
+                         b->abi, (unsigned)MNT_BACKEND_ABI);
+    if (b->size < sizeof *b)
+        return mnti_fail(NULL, MNT_ABI,
+                         "backend_register: the table has %zu bytes, ABI %u needs %zu",
+                         b->size, (unsigned)MNT_BACKEND_ABI, sizeof *b);
+    if (!b->name || !name_ok(b->name))
+        return mnti_fail(NULL, MNT_INVALID,
+                         "backend_register: a name of 1 to 32 of [a-z0-9_-] is needed, "
+                         "not \"%.40s\"",
+                         b->name ? b->name : "(null)");
+#define SLOT(f)                                                                        \
+    if (!b->f)                                                                         \
+        return mnti_fail(NULL, MNT_INVALID,                                            \
+                         "backend_register: %s: the slot %s is NULL", b->name, #f);
+    SLOT(devices)
+    SLOT(open)
+    SLOT(close) SLOT(info) SLOT(alloc) SLOT(release) SLOT(write) SLOT(read)
+        SLOT(supports) SLOT(prepare) SLOT(submit) SLOT(discard) SLOT(wait) SLOT(profile)
+            SLOT(timing)
+#undef SLOT
+                return MNT_OK;
+}
+
+mnt_status mnt_backend_register(const mnt_backend *backend)
+{
+    mnt_status st = check_table(backend);
+    if (st)
+        return st;
+    if (mnti_backend_find(backend->name))
+        return mnti_fail(NULL, MNT_INVALID, "backend_register: the name %s is taken",
+                         backend->name);
+    pthread_mutex_lock(&lock);
+    bool room = added_count < MAX_BACKENDS;
+    if (room)
+        added[added_count++] = backend;
+    pthread_mutex_unlock(&lock);
+    if (!room)
+        return mnti_fail(NULL, MNT_LIMIT, "backend_register: %s: the registry holds %d",
+                         backend->name, MAX_BACKENDS);
+    return MNT_OK;
+}
+
+mnt_status mnt_backend_load(const char *path)
+{
+    if (!path)
+        return mnti_fail(NULL, MNT_INVALID, "backend_load: the path is NULL");
+    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!so)
+        return mnti_fail(NULL, MNT_NOT_FOUND, "backend_load: %s", dlerror());
+    union {
+        void *object;
+        const mnt_backend *(*function)(void);
+    } entry = { .object = dlsym(so, "mnt_backend_entry") };
+    mnt_status st;
+    if (!entry.object) {
+        st = mnti_fail(NULL, MNT_NOT_FOUND,
+                       "backend_load: %s has no function mnt_backend_entry", path);
+    } else {
+        st = mnt_backend_register(entry.function());
+    }
+    if (st)
+        dlclose(so);
+    return st; /* a registered library stays loaded for the life of the process */
+}
