@@ -7,17 +7,37 @@
  * So every function is straight-line: + - * / and fma correctly rounded, integer
  * operations on the bits, and selects at the end. Rounding to an integer adds and
  * subtracts 1.5 * 2^23. Coefficients are minimax fits made for this file.
+ *
+ * The file is C and Metal Shading Language at once: what differs stands at its top.
  */
 #ifndef CPU_SCALAR_H
 #define CPU_SCALAR_H
 
+#ifdef __METAL_VERSION__
+#include <metal_stdlib>
+using namespace metal;
+#define CPU_THREAD thread /* address space of a pointer to a thread's own memory */
+#else
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#define CPU_THREAD
+#endif
 
 #define CPU_FLT_MIN 0x1p-126f
 #define CPU_RINT    0x1.8p23f /* x + this - this rounds |x| < 2^22 to an integer */
 
+#ifdef __METAL_VERSION__
+static inline uint32_t cpu_bits(float x)
+{
+    return as_type<uint32_t>(x);
+}
+
+static inline float cpu_float(uint32_t u)
+{
+    return as_type<float>(u);
+}
+#else
 static inline uint32_t cpu_bits(float x)
 {
     uint32_t u;
@@ -32,6 +52,8 @@ static inline float cpu_float(uint32_t u)
     return x;
 }
 
+#endif
+
 /* A subnormal becomes zero of its sign: what a select has to write. */
 static inline float cpu_flushf(float x)
 {
@@ -39,6 +61,17 @@ static inline float cpu_flushf(float x)
     return cpu_float((u & 0x7f800000u) == 0 ? u & 0x80000000u : u);
 }
 
+#ifdef __METAL_VERSION__
+static inline float cpu_fmaf(float a, float b, float c)
+{
+    return fma(a, b, c);
+}
+
+static inline float cpu_sqrtf(float x)
+{
+    return sqrt(x);
+}
+#else
 /*
  * a b + c rounded once, without fma hardware: the product is exact in double; the sum
  * is rounded to odd (the bits that fall off set the lowest one), after which rounding
@@ -75,6 +108,7 @@ static inline float cpu_sqrtf(float x)
 {
     return sqrtf(x);
 }
+#endif
 
 /*
  * exp(x), 1 ulp. +0 where the result would be subnormal, +inf where it would overflow:
@@ -228,8 +262,8 @@ static inline float cpu_unit_u8(uint8_t x)
 
 /* Philox4x32-10: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
  */
-static inline void cpu_philox(const uint32_t counter[4], const uint32_t key[2],
-                              uint32_t out[4])
+static inline void cpu_philox(const CPU_THREAD uint32_t *counter,
+                              const CPU_THREAD uint32_t *key, CPU_THREAD uint32_t *out)
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
