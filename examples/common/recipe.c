@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/recipe.h"
+
+#include <math.h>
+
+/* Factors of the peak rate at these epochs, linear between; constant after the last.
+ * A warm-up, a level stretch, a fall to a tenth by the end of the third epoch, and a
+ * slow tail for longer runs. */
+static const float epoch_at[] = { 0.0f, 0.5f, 2.0f, 3.0f, 10.0f };
+static const float factor_at[] = { 0.1f, 1.0f, 1.0f, 0.02f, 0.01f };
+enum { POINTS = sizeof epoch_at / sizeof epoch_at[0] };
+
+static mnt_schedule schedule(int64_t steps_per_epoch)
+{
+    mnt_schedule s = { 0 };
+    for (int i = 0; i < POINTS; i++) {
+        int64_t step = (int64_t)(epoch_at[i] * (float)steps_per_epoch);
+        if (s.points > 0 && step <= s.step[s.points - 1])
+            continue; /* a tiny data set: steps must rise */
+        s.step[s.points] = step;
+        s.factor[s.points++] = factor_at[i];
+    }
+    return s;
+}
+
+void recipe_defaults(options *opt, const run_app *app)
+{
+    if ((opt->given & GIVEN_LR) != 0)
+        return;
+    float base = opt->optimizer == OPT_SGD ? app->sgd_lr : app->adam_lr;
+    float scale = sqrtf((float)opt->batch / 256.0f);
+    opt->lr = base * fminf(scale, 1.5f);
+}
+
+static void optimize(mnt_graph *g, const options *o, int64_t steps_per_epoch)
+{
+    mnt_schedule plan = schedule(steps_per_epoch);
+    if (o->optimizer == OPT_SGD)
+        mnt_sgd(g, &MNT_SGD_DESC(.lr = o->lr, .momentum = o->momentum,
+                                 .nesterov = o->momentum > 0.0f,
+                                 .weight_decay = o->weight_decay, .schedule = plan));
+    else
+        mnt_adam(g, &MNT_ADAM_DESC(.lr = o->lr, .weight_decay = o->weight_decay,
+                                   .decoupled = true, .schedule = plan));
+}
+
+mnt_status step_graph_create(step_graph *out, mnt_device *dev, mnt_model *model,
+                             mnt_dataset *data, const run_app *app, const options *opt,
+                             bool keep_all)
+{
+    *out = (step_graph){ 0 };
+    mnt_status st = mnt_graph_create(
+        &out->g, dev, model, &MNT_GRAPH_DESC(.name = "train", .keep_all = keep_all));
+    if (st != MNT_OK)
+        return st;
+    mnt_graph *g = out->g;
+    out->batch = mnt_batch_input(g, data, opt->batch);
+    out->logits = app->forward(g, out->batch.x);
+    out->loss = mnt_cross_entropy(g, out->logits, out->batch.y);
+    out->loss_sum = mnt_accumulate(g, out->loss);
+    out->correct = mnt_accumulate(g, mnt_accuracy_count(g, out->logits, out->batch.y));
+    mnt_backward(g, out->loss, NULL);
+    optimize(g, opt, mnt_dataset_batches(data, opt->batch));
+    return mnt_graph_compile(g);
+}
+
+void step_graph_destroy(step_graph *s)
+{
+    mnt_graph_destroy(s->g);
+    *s = (step_graph){ 0 };
+}
