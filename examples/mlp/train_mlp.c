@@ -4,10 +4,8 @@
 #include <stdio.h>
 
 #define TRY(call)                                                                      \
-    do {                                                                               \
-        if ((st = (call)) != MNT_OK)                                                   \
-            goto done;                                                                 \
-    } while (0)
+    if ((st = (call)) != MNT_OK)                                                       \
+    goto done
 
 static mnt_tensor *mlp(mnt_graph *g, mnt_tensor *x) /* [N,1,28,28] -> logits [N,10] */
 {
@@ -24,6 +22,7 @@ static mnt_status train(mnt_device *dev, const char *dir, const char *ckpt)
     TRY(mnt_model_create(&model, dev, &MNT_MODEL_DESC(.seed = 1)));
     TRY(mnt_mnist_open(&data, dev, dir, MNT_TRAIN));
     TRY(mnt_graph_create(&step, dev, model, NULL));
+
     mnt_batch b = mnt_batch_input(step, data, 256); /* f32 [256,1,28,28], i32 [256] */
     mnt_tensor *loss = mnt_cross_entropy(step, mlp(step, b.x), b.y);
     mnt_tensor_keep(loss);
