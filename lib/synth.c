@@ -256,16 +256,16 @@ static hand make_hand(dice *d)
 {
     hand h;
     for (int i = 0; i < 4; i++)
-        h.bend[i] = between(d, -190, 190);
-    int64_t a = between(d, -380, 380); /* radians: sine and cosine by their series */
+        h.bend[i] = between(d, -260, 260);
+    int64_t a = between(d, -430, 430); /* radians: sine and cosine by their series */
     int64_t a2 = a * a / ONE;
     h.sin = a - a2 * a / (6 * ONE);
     h.cos = ONE - a2 / 2 + a2 * a2 / (24 * ONE);
-    h.shear = between(d, -420, 300);
-    h.half_w = between(d, 5500, 10400);
-    h.half_h = between(d, 7600, 10900);
-    h.shift_x = between(d, -2300, 2300);
-    h.shift_y = between(d, -2000, 2000);
+    h.shear = between(d, -520, 400);
+    h.half_w = between(d, 5000, 10400);
+    h.half_h = between(d, 7200, 11000);
+    h.shift_x = between(d, -3000, 3000);
+    h.shift_y = between(d, -2800, 2800);
     h.radius = between(d, 650, 1750);
     h.taper = between(d, -450, 450);
     h.ink = between(d, 190, 290);
@@ -366,8 +366,8 @@ static void draw_stroke(int16_t canvas[MNTI_DIGIT_BYTES], const stroke *s,
             box[i] = box[i - 1];
             continue;
         }
-        box[i].x = (s->at[i][0] - 50) * ONE / 50 + between(d, -150, 150);
-        box[i].y = (s->at[i][1] - 50) * ONE / 50 + between(d, -150, 150);
+        box[i].x = (s->at[i][0] - 50) * ONE / 50 + between(d, -230, 230);
+        box[i].y = (s->at[i][1] - 50) * ONE / 50 + between(d, -230, 230);
     }
     int64_t spans = (s->count - 1) * SMOOTH;
     point from = place(h, box[0].x, box[0].y);
