@@ -62,7 +62,8 @@ static inline ref_range ref_elements(const cpu_job *job, int64_t begin, int64_t 
     return (ref_range){ begin * REF_BLOCK, ref_min(n, end * REF_BLOCK) };
 }
 
-/* `count` elements along the last axis, for up to three operands. */
+/* For operands of one shape: `count` elements along the last axis, for up to three
+ * operands. */
 typedef struct ref_run {
     int64_t count;
     int64_t at[3], step[3];
@@ -87,6 +88,10 @@ static inline ref_run ref_run_at(const mnt_operand *const o[], int operands, int
     return r;
 }
 
+/*
+ * Sums by rule D: 32 lanes over at most 4096 elements, their tree, and the results of
+ * such blocks summed the same way. Level 0 takes elements, level 1 blocks, and so on.
+ */
 #define REF_LANES  32
 #define REF_LEVELS 4
 
@@ -148,6 +153,7 @@ static inline float ref_sum_total(ref_sum *s)
     return total;
 }
 
+/* A maximum: the first of equals, the first NaN over every number. */
 typedef struct ref_best {
     float value;
     int64_t index; /* -1: nothing offered yet */
