@@ -5,11 +5,14 @@
  * "packed": B is packed in phase 0 (into the job's cache when it is a parameter, and
  * then only when that has changed), C is computed in phase 1 in units of a few rows by
  * some panels. A thread that is handed neighbouring units joins them into one block.
- * "small": few rows, one phase, B as it lies; units are ranges of columns.
+ * "small": few rows (or few columns with a transposed A, which is the same of the
+ * transposes), one phase, nothing packed; units are ranges of columns.
  */
 #include "gemm.h"
 
-#define SMALL_ROWS    8     /* "small" takes fewer rows than this */
+#define SMALL_ROWS    32    /* "small" takes no more rows than this, */
+#define SMALL_KEPT    11    /* or this, when the packed B could be kept */
+#define SMALL_SWAPPED 16    /* "small" takes no more columns of a transposed C */
 #define SMALL_COLUMNS 128   /* of a unit of "small" */
 #define UNITS_WANTED  64    /* of "packed", if the panels suffice */
 #define UNIT_WORK     65536 /* multiply-adds that make a unit worth its overhead */
@@ -71,6 +74,7 @@ static cpu_gemm product_of(const cpu_job *job, const problem *p, int64_t index)
                        .b_col = args->tb ? p->k : 1,
                        .c = (float *)job->out[0] + index * p->m * p->n,
                        .c_row = p->n,
+                       .c_col = 1,
                        .bias = job->cmd->op == MNT_OP_ID_dense ? job->in[2] : NULL,
                        .relu = job->cmd->op == MNT_OP_ID_dense && args->relu };
 }
@@ -186,16 +190,54 @@ static void packed_run(const cpu_job *job, int phase, int64_t begin, int64_t end
         compute(job, &p, begin, end, local);
 }
 
+/*
+ * Few columns with a transposed A: the product of the transposes has few rows, and its
+ * B, which is A, lies as cpu_gemm_few_rows() wants it.
+ */
+static bool swapped(const mnt_cmd *cmd, const problem *p)
+{
+    return cmd->args.matmul.ta && p->n <= SMALL_SWAPPED;
+}
+
+static cpu_gemm swap(const cpu_gemm *g)
+{
+    return (cpu_gemm){ .m = g->n,
+                       .n = g->m,
+                       .k = g->k,
+                       .chunk = g->chunk,
+                       .a = g->b,
+                       .a_row = g->b_col,
+                       .a_col = g->b_row,
+                       .b = g->a,
+                       .b_row = g->a_col,
+                       .b_col = g->a_row,
+                       .c = g->c,
+                       .c_row = g->c_col,
+                       .c_col = g->c_row,
+                       .row_bias = g->bias,
+                       .relu = g->relu };
+}
+
 static bool small_accepts(const mnt_cmd *cmd)
 {
-    return packed_accepts(cmd) && !cmd->args.matmul.tb &&
-           problem_of(cmd).m < SMALL_ROWS;
+    if (!packed_accepts(cmd))
+        return false;
+    const problem p = problem_of(cmd);
+    const bool few = p.m <= (cmd->in[1].version ? SMALL_KEPT : SMALL_ROWS);
+    return swapped(cmd, &p) || (few && !cmd->args.matmul.tb);
+}
+
+/* Units of one of the batch. */
+static int64_t small_units(const mnt_cmd *cmd, const problem *p)
+{
+    return ceil_div(swapped(cmd, p) ? p->m : p->n, SMALL_COLUMNS);
 }
 
 static void small_plan(cpu_job *job)
 {
     const problem p = problem_of(job->cmd);
-    cpu_plan_units(job, p.m == 0 ? 0 : p.batch * ceil_div(p.n, SMALL_COLUMNS));
+    const bool empty = p.m == 0 || p.n == 0;
+    cpu_plan_units(job, empty ? 0 : p.batch * small_units(job->cmd, &p));
 }
 
 static void small_run(const cpu_job *job, int phase, int64_t begin, int64_t end,
@@ -204,14 +246,16 @@ static void small_run(const cpu_job *job, int phase, int64_t begin, int64_t end,
     (void)phase;
     (void)local;
     const problem p = problem_of(job->cmd);
-    const int64_t each = ceil_div(p.n, SMALL_COLUMNS);
+    const int64_t each = small_units(job->cmd, &p);
     while (begin < end) {
         const int64_t index = begin / each;
         const int64_t stop = least(end, (index + 1) * each);
-        const cpu_gemm g = product_of(job, &p, index);
+        cpu_gemm g = product_of(job, &p, index);
+        if (swapped(job->cmd, &p))
+            g = swap(&g);
         CPU_NAME(cpu_gemm_few_rows)
         (&g, (begin - index * each) * SMALL_COLUMNS,
-         least((stop - index * each) * SMALL_COLUMNS, p.n));
+         least((stop - index * each) * SMALL_COLUMNS, g.n));
         begin = stop;
     }
 }

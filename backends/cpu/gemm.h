@@ -43,8 +43,8 @@
 
 /*
  * One product. op(A)[i][p] = a[i a_row + p a_col], op(B)[p][j] = b[p b_row + j b_col],
- * C[i][j] = c[i c_row + j]. Afterwards bias (of the column), row_bias (of the row) are
- * added, if not NULL, and relu applied. k = 0 gives +0 (then bias, relu).
+ * C[i][j] = c[i c_row + j c_col]. Afterwards bias (of the column), row_bias (of the
+ * row) are added, if not NULL, and relu applied. k = 0 gives +0 (then bias, relu).
  */
 typedef struct cpu_gemm {
     int64_t m, n, k;
@@ -54,7 +54,7 @@ typedef struct cpu_gemm {
     const float *b;
     int64_t b_row, b_col;
     float *c;
-    int64_t c_row;
+    int64_t c_row, c_col; /* c_col: 1, but for cpu_gemm_few_rows() */
     const float *bias;
     const float *row_bias;
     bool relu;
@@ -86,7 +86,7 @@ void CPU_NAME(cpu_gemm_block)(const cpu_gemm *g, const float *packed, int64_t ro
                               int64_t row_end, int64_t panel, int64_t panel_end,
                               float *scratch);
 
-/* Few rows (fastest below GEMM_MR), columns [col, col_end), B as it is: b_col = 1. */
+/* Few rows, columns [col, col_end), nothing packed: b_col must be 1. */
 void CPU_NAME(cpu_gemm_few_rows)(const cpu_gemm *g, int64_t col, int64_t col_end);
 
 #endif

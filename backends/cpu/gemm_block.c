@@ -4,14 +4,15 @@
  * rows, which needs no packing at all.
  *
  * One idea: for each slice of k (whole chunks, about GEMM_DEPTH) the block's part of A
- * is packed into scratch that stays in the second-level cache; a panel of B then passes
- * over all of it while it stays in the first.
+ * is packed into scratch. It and GEMM_WIDE panels of B fill the second-level cache; a
+ * panel of A stays in the first while those of B stream past it.
  */
 #include "gemm_micro.h"
 #include "gemm_pack.h"
 
 #define GEMM_DEPTH 256 /* k of a slice */
-#define GEMM_TALL  10  /* panels of A in a block, if a slice is GEMM_DEPTH deep */
+#define GEMM_TALL  240 /* rows packed at a time, if a slice is GEMM_DEPTH deep */
+#define GEMM_WIDE  12  /* panels of B that pass over these rows while they are cached */
 
 #define GEMM_KERNEL(name, rows, nv, by_rows)                                           \
     static void name(const gemm_tile *t)                                               \
@@ -25,19 +26,23 @@ GEMM_KERNEL(gemm_mid_wide, GEMM_MR2, GEMM_NV, false)
 GEMM_KERNEL(gemm_mid_narrow, GEMM_MR2, 1, false)
 GEMM_KERNEL(gemm_low_wide, GEMM_MR3, GEMM_NV, false)
 GEMM_KERNEL(gemm_low_narrow, GEMM_MR3, 1, false)
+GEMM_KERNEL(gemm_rows_wide, GEMM_MR, GEMM_NV, true)
+GEMM_KERNEL(gemm_rows_narrow, GEMM_MR, 1, true)
 
 /* By height (high, mid, low) and width (wide, narrow). */
-static const gemm_kernel gemm_kernels[3][2] = {
+static const gemm_kernel kernels[3][2] = {
     { gemm_high_wide, gemm_high_narrow },
     { gemm_mid_wide, gemm_mid_narrow },
     { gemm_low_wide, gemm_low_narrow },
 };
 
-/* The smallest kernel that covers m x n. */
-static gemm_kernel gemm_choose(int m, int n)
+/* The smallest kernel that covers m x n; rows: A is not packed, and m is GEMM_MR. */
+static gemm_kernel gemm_choose(int m, int n, bool rows)
 {
-    int height = m > GEMM_MR2 ? 0 : m > GEMM_MR3 ? 1 : 2;
-    return gemm_kernels[height][n <= VEC_LANES];
+    const bool narrow = n <= VEC_LANES;
+    if (rows)
+        return narrow ? gemm_rows_narrow : gemm_rows_wide;
+    return kernels[m > GEMM_MR2 ? 0 : m > GEMM_MR3 ? 1 : 2][narrow];
 }
 
 /* Whole chunks that a slice holds, as k. */
@@ -50,8 +55,9 @@ static int64_t depth_of(int64_t k, int64_t chunk)
 /* Panels of A that are packed at a time. */
 static int64_t panels_of(int64_t depth)
 {
-    int64_t panels = GEMM_DEPTH * GEMM_TALL / (depth > 0 ? depth : 1);
-    return panels < 1 ? 1 : panels > 4 * GEMM_TALL ? 4 * GEMM_TALL : panels;
+    int64_t rows = GEMM_DEPTH * GEMM_TALL / (depth > 0 ? depth : 1);
+    int64_t panels = (rows > 4 * GEMM_TALL ? 4 * GEMM_TALL : rows) / GEMM_MR;
+    return panels < 1 ? 1 : panels;
 }
 
 int64_t CPU_NAME(cpu_gemm_scratch_floats)(int64_t k, int64_t chunk)
@@ -79,31 +85,46 @@ static void finish_empty(const cpu_gemm *g, int64_t row, int64_t row_end, int64_
     }
 }
 
-/* Rows [row, row_end) by panels, for the slice [k, k + length); A is packed. */
-static void run_slice(const cpu_gemm *g, const float *packed, const float *a,
-                      int64_t row, int64_t row_end, int64_t panel, int64_t panel_end,
-                      int64_t k, int64_t length)
+/*
+ * Whether full tiles read A where it lies: its rows run along k, few panels would repay
+ * a packing, and GEMM_MR rows do not fall into the same sets of the first-level cache.
+ */
+static bool reads_rows(const cpu_gemm *g, int64_t panels)
 {
-    const bool last = k + length == g->k && (g->bias || g->row_bias || g->relu);
-    gemm_tile t = { .a_row = 1,
-                    .a_k = GEMM_MR,
-                    .k = length,
+    return g->a_col == 1 && panels * GEMM_NR <= 256 && g->a_row % 512 != 0;
+}
+
+/* A part of the block: rows [row, row_end) of the slice [k, k + length). */
+typedef struct gemm_slice {
+    int64_t row, row_end, k, length;
+    const float *a; /* packed panels of these rows */
+    bool rows;      /* full tiles read g->a instead */
+} gemm_slice;
+
+static void run_slice(const cpu_gemm *g, const gemm_slice *s, const float *packed,
+                      int64_t panel, int64_t panel_end)
+{
+    gemm_tile t = { .a_k = GEMM_MR,
+                    .k = s->length,
                     .chunk = g->chunk,
                     .c_row = g->c_row,
-                    .first = k == 0,
-                    .last = last,
+                    .first = s->k == 0,
+                    .last =
+                        s->k + s->length == g->k && (g->bias || g->row_bias || g->relu),
                     .relu = g->relu };
-    for (int64_t j = panel; j < panel_end; j++) {
-        const int64_t col = j * GEMM_NR;
-        t.n = (int)(g->n - col < GEMM_NR ? g->n - col : GEMM_NR);
-        t.b = packed + (j * g->k + k) * GEMM_NR;
-        t.bias = g->bias ? g->bias + col : NULL;
-        for (int64_t i = row; i < row_end; i += GEMM_MR) {
-            t.m = (int)(row_end - i < GEMM_MR ? row_end - i : GEMM_MR);
-            t.a = a + (i - row) * length;
+    for (int64_t i = s->row; i < s->row_end; i += GEMM_MR) {
+        t.m = (int)(s->row_end - i < GEMM_MR ? s->row_end - i : GEMM_MR);
+        const bool rows = s->rows && t.m == GEMM_MR;
+        t.a = rows ? g->a + i * g->a_row + s->k : s->a + (i - s->row) * s->length;
+        t.a_row = rows ? g->a_row : 1;
+        t.row_bias = g->row_bias ? g->row_bias + i : NULL;
+        for (int64_t j = panel; j < panel_end; j++) {
+            const int64_t col = j * GEMM_NR;
+            t.n = (int)(g->n - col < GEMM_NR ? g->n - col : GEMM_NR);
+            t.b = packed + (j * g->k + s->k) * GEMM_NR;
+            t.bias = g->bias ? g->bias + col : NULL;
             t.c = g->c + i * g->c_row + col;
-            t.row_bias = g->row_bias ? g->row_bias + i : NULL;
-            gemm_choose(t.m, t.n)(&t);
+            gemm_choose(t.m, t.n, rows)(&t);
         }
     }
 }
@@ -119,12 +140,18 @@ void CPU_NAME(cpu_gemm_block)(const cpu_gemm *g, const float *packed, int64_t ro
     }
     const int64_t depth = depth_of(g->k, g->chunk);
     const int64_t height = panels_of(depth) * GEMM_MR;
-    for (; row < row_end; row += height) {
-        const int64_t end = row_end - row < height ? row_end : row + height;
-        for (int64_t k = 0; k < g->k; k += depth) {
-            const int64_t length = g->k - k < depth ? g->k - k : depth;
-            CPU_NAME(cpu_gemm_pack_a)(g, scratch, row, end, k, k + length);
-            run_slice(g, packed, scratch, row, end, panel, panel_end, k, length);
+    gemm_slice s = { .a = scratch, .rows = reads_rows(g, panel_end - panel) };
+    for (s.row = row; s.row < row_end; s.row += height) {
+        s.row_end = row_end - s.row < height ? row_end : s.row + height;
+        const int64_t full = s.rows ? (s.row_end - s.row) / GEMM_MR * GEMM_MR : 0;
+        for (s.k = 0; s.k < g->k; s.k += depth) {
+            s.length = g->k - s.k < depth ? g->k - s.k : depth;
+            CPU_NAME(cpu_gemm_pack_a)
+            (g, scratch + full * s.length, s.row + full, s.row_end, s.k,
+             s.k + s.length);
+            for (int64_t j = panel; j < panel_end; j += GEMM_WIDE)
+                run_slice(g, &s, packed, j,
+                          panel_end - j < GEMM_WIDE ? panel_end : j + GEMM_WIDE);
         }
     }
 }

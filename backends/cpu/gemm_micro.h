@@ -69,8 +69,11 @@ VEC_INLINE void gemm_run_tile(const gemm_tile *t, const int rows, const int nv,
 {
     const bool direct = t->m == rows && t->n == nv * VEC_LANES;
     const float *a = t->a, *b = t->b;
-    const int64_t a_row = t->a_row, a_k = by_rows ? 1 : t->a_k;
+    const int64_t a_row = t->a_row, a_k = t->a_k;
     bool first = t->first;
+    GEMM_UNROLL
+    for (int i = 0; i < rows; i++)
+        __builtin_prefetch(t->c + (i < t->m ? i : 0) * t->c_row, 1);
     for (int64_t left = t->k; left > 0; left -= t->chunk) {
         const int64_t length = left < t->chunk ? left : t->chunk;
         vecf acc[GEMM_MR][GEMM_NV];
@@ -80,6 +83,8 @@ VEC_INLINE void gemm_run_tile(const gemm_tile *t, const int rows, const int nv,
             for (int v = 0; v < nv; v++)
                 acc[i][v] = vec_zero();
         }
+        /* Three rows an address: gcc otherwise makes one of each and runs out. */
+        const float *from[4] = { a, a + 3 * a_row, a + 6 * a_row, a + 9 * a_row };
         GEMM_ROLLED
         for (int64_t p = 0; p < length; p++) {
             vecf row[GEMM_NV];
@@ -88,14 +93,16 @@ VEC_INLINE void gemm_run_tile(const gemm_tile *t, const int rows, const int nv,
                 row[v] = vec_load(b + v * VEC_LANES);
             GEMM_UNROLL
             for (int i = 0; i < rows; i++) {
-                const vecf x = vec_set1(a[by_rows ? i * a_row : i]);
+                const vecf x =
+                    vec_set1(by_rows ? from[i / 3][p + i % 3 * a_row] : a[i]);
                 GEMM_UNROLL
                 for (int v = 0; v < nv; v++)
                     acc[i][v] = vec_fma(x, row[v], acc[i][v]);
             }
-            a += a_k;
+            a += by_rows ? 0 : a_k;
             b += GEMM_NR;
         }
+        a += by_rows ? length : 0;
         const bool last = t->last && left <= t->chunk;
         if (direct && !last) {
             GEMM_UNROLL
