@@ -255,6 +255,12 @@ mnt_status mnti_checkpoint_check(mnt_device *dev, const char *name, const mnti_s
         return mnti_fail(dev, MNT_FORMAT, "%s: metadata %s is missing or malformed",
                          name, key);
     for (size_t i = 0; i < st->count; i++) {
+        const char *param = st->tensors[i].name;
+        if (!is_state(param) && mnti_param_name(dev, param)) {
+            char reason[200];
+            snprintf(reason, sizeof reason, "%.199s", dev->error);
+            return mnti_fail(dev, MNT_FORMAT, "%s: %s", name, reason);
+        }
         const char *why = check_tensor(st, &st->tensors[i], facts->optimizer);
         if (why)
             return mnti_fail(dev, MNT_FORMAT, "%s: tensor %.136s %s", name,
@@ -300,16 +306,13 @@ static mnt_status read_content(mnti_file *f, const char *name, content *c)
     return st ? st : mnti_file_read(f, c->data, (size_t)c->st.data_bytes);
 }
 
-static mnt_status add_params(mnt_model *m, const char *name, const mnti_st *st)
+static mnt_status add_params(mnt_model *m, const mnti_st *st)
 {
     const mnt_init zero = { .kind = MNT_INIT_ZERO };
     for (size_t i = 0; i < st->count; i++) {
         const mnti_st_tensor *t = &st->tensors[i];
-        if (is_state(t->name) || mnti_model_add(m, t->name, t->shape, zero))
-            continue;
-        char reason[200];
-        snprintf(reason, sizeof reason, "%.199s", m->dev->error);
-        return mnti_fail(m->dev, MNT_FORMAT, "%s: %s", name, reason);
+        if (!is_state(t->name) && !mnti_model_add(m, t->name, t->shape, zero))
+            return MNT_NO_MEMORY; /* name and shape were checked */
     }
     return mnti_model_place(m);
 }
@@ -359,7 +362,7 @@ static mnt_status add_metas(mnt_model *m, const char *name, const mnti_st *st)
 static mnt_status fill_model(mnt_model *m, const char *name, const content *c,
                              const mnti_facts *facts)
 {
-    mnt_status st = add_params(m, name, &c->st);
+    mnt_status st = add_params(m, &c->st);
     if (st == MNT_OK)
         st = add_state(m, &c->st, facts);
     for (size_t i = 0; i < c->st.count && st == MNT_OK; i++) {

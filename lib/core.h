@@ -124,6 +124,9 @@ mnt_operand mnti_operand(const mnt_tensor *t);
 
 /* ---- models (model.c, optimizer.c) ---- */
 
+/* Whether s is well-formed UTF-8 (RFC 3629); safetensors.c. */
+bool mnti_utf8(const char *s);
+
 typedef enum mnti_optimizer {
     MNTI_OPT_NONE,
     MNTI_OPT_SGD,
@@ -161,6 +164,8 @@ struct mnt_model {
     } * segments;
 };
 
+/* Whether a parameter may have this name; INVALID with the sentence stored. */
+mnt_status mnti_param_name(mnt_device *dev, const char *name);
 /* Adds a parameter without placing it; NULL after a failure with the sentence stored.
  */
 mnti_param *mnti_model_add(mnt_model *m, const char *name, mnt_shape shape,

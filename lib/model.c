@@ -108,7 +108,7 @@ mnti_param *mnti_model_param(const mnt_model *m, const char *name)
     return found ? m->params[i] : NULL;
 }
 
-static mnt_status check_name(mnt_device *dev, const char *name)
+mnt_status mnti_param_name(mnt_device *dev, const char *name)
 {
     size_t n = strlen(name);
     if (n == 0 || n > MAX_NAME)
@@ -119,6 +119,9 @@ static mnt_status check_name(mnt_device *dev, const char *name)
         if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
             return mnti_fail(dev, MNT_INVALID, "param: byte %zu of the name is 0x%02x",
                              i, (unsigned char)name[i]);
+    if (!mnti_utf8(name))
+        return mnti_fail(dev, MNT_INVALID, "param: the name of %zu bytes is not UTF-8",
+                         n);
     if (strncmp(name, RESERVED, strlen(RESERVED)) == 0)
         return mnti_fail(dev, MNT_INVALID,
                          "param: %s: names from " RESERVED " are reserved", name);
@@ -145,7 +148,7 @@ mnti_param *mnti_model_add(mnt_model *m, const char *name, mnt_shape shape,
                            mnt_init init)
 {
     mnt_device *dev = m->dev;
-    if (check_name(dev, name))
+    if (mnti_param_name(dev, name))
         return NULL;
     int64_t count = mnt_shape_count(shape);
     if (count < 0) {

@@ -180,7 +180,9 @@ mnt_status mnti_st_parse(mnt_device *dev, const char *name, const uint8_t *head,
                          name);
     json_error_t error;
     st.header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
-    if (!st.header && json_error_code(&error) == json_error_out_of_memory)
+    /* jansson says nothing about most allocations that fail. */
+    if (!st.header &&
+        (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
         return mnti_fail(dev, MNT_NO_MEMORY, "%.300s: no memory for the header", name);
     if (!st.header)
         return mnti_fail(dev, MNT_FORMAT, "%.300s: the header is no JSON: %.120s", name,
@@ -205,29 +207,41 @@ void mnti_st_free(mnt_device *dev, mnti_st *st)
     *st = (mnti_st){ 0 };
 }
 
-static json_t *make_entry(const mnti_st_tensor *t)
+/* Appends to an array that may be NULL; false: no memory. */
+static bool append(json_t *array, int64_t value)
 {
-    json_t *shape = json_array();
-    for (int i = 0; i < t->shape.ndim; i++)
-        if (json_array_append_new(shape, json_integer(t->shape.dim[i])) != 0) {
-            json_decref(shape);
-            return NULL;
-        }
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", t->dtype, "shape", shape,
-                     "data_offsets", (json_int_t)t->begin,
-                     (json_int_t)(t->begin + t->bytes));
+    return json_array_append_new(array, json_integer((json_int_t)value)) == 0;
 }
 
-/* The header's text, malloc'd by jansson; NULL: no memory. */
-static char *make_text(const mnti_st_tensor *tensors, size_t count, json_t *meta)
+static json_t *make_entry(const mnti_st_tensor *t)
+{
+    json_t *entry = json_object(), *shape = json_array(), *offsets = json_array();
+    bool ok = append(offsets, (int64_t)t->begin) &&
+              append(offsets, (int64_t)(t->begin + t->bytes));
+    for (int i = 0; i < t->shape.ndim && ok; i++)
+        ok = append(shape, t->shape.dim[i]);
+    ok = ok && json_object_set(entry, "shape", shape) == 0 &&
+         json_object_set(entry, "data_offsets", offsets) == 0 &&
+         json_object_set_new(entry, "dtype", json_string(t->dtype)) == 0;
+    json_decref(shape);
+    json_decref(offsets);
+    if (ok)
+        return entry;
+    json_decref(entry);
+    return NULL;
+}
+
+/* The header as JSON; NULL: no memory. */
+static json_t *make_root(const mnti_st_tensor *tensors, size_t count, json_t *meta)
 {
     json_t *root = json_object();
-    bool ok = root && json_object_set(root, META_KEY, meta) == 0;
+    bool ok = json_object_set(root, META_KEY, meta) == 0;
     for (size_t i = 0; i < count && ok; i++)
         ok = json_object_set_new(root, tensors[i].name, make_entry(&tensors[i])) == 0;
-    char *text = ok ? json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    if (ok)
+        return root;
     json_decref(root);
-    return text;
+    return NULL;
 }
 
 mnt_status mnti_st_write_head(mnt_device *dev, const char *name,
@@ -239,26 +253,29 @@ mnt_status mnti_st_write_head(mnt_device *dev, const char *name,
         if (!mnti_utf8(tensors[i].name))
             return mnti_fail(dev, MNT_INVALID,
                              "%.300s: the name of tensor %zu is not UTF-8", name, i);
-    char *text = make_text(tensors, count, meta);
-    size_t length = text ? strlen(text) : 0, whole = (length + 7) / 8 * 8;
-    char *head = text ? mnti_alloc(dev, MNTI_ST_PREFIX + whole) : NULL;
+    const size_t flags = JSON_COMPACT | JSON_SORT_KEYS;
+    json_t *root = make_root(tensors, count, meta);
+    size_t length = root ? json_dumpb(root, NULL, 0, flags) : 0;
+    size_t whole = (length + 7) / 8 * 8;
+    char *head = length ? mnti_alloc(dev, MNTI_ST_PREFIX + whole) : NULL;
+    char *text = head ? head + MNTI_ST_PREFIX : NULL;
     mnt_status st = MNT_OK;
-    if (!head) {
+    if (!head || json_dumpb(root, text, length, flags) != length)
         st = mnti_fail(dev, MNT_NO_MEMORY, "%.300s: no memory for the header", name);
-    } else if (whole > MNTI_ST_MAX_HEADER) {
+    else if (whole > MNTI_ST_MAX_HEADER)
         st = mnti_fail(dev, MNT_LIMIT, "%.300s: a header of %zu bytes is over %llu",
                        name, whole, (unsigned long long)MNTI_ST_MAX_HEADER);
+    json_decref(root);
+    if (st) {
         mnti_free(dev, head);
-    } else {
-        for (unsigned i = 0; i < MNTI_ST_PREFIX; i++)
-            head[i] = (char)(unsigned char)((uint64_t)whole >> (8 * i) & 255);
-        memcpy(head + MNTI_ST_PREFIX, text, length);
-        memset(head + MNTI_ST_PREFIX + length, ' ', whole - length);
-        *out = head;
-        *bytes = MNTI_ST_PREFIX + whole;
+        return st;
     }
-    free(text); /* json_dumps() allocates with malloc */
-    return st;
+    for (unsigned i = 0; i < MNTI_ST_PREFIX; i++)
+        head[i] = (char)(unsigned char)((uint64_t)whole >> (8 * i) & 255);
+    memset(text + length, ' ', whole - length);
+    *out = head;
+    *bytes = MNTI_ST_PREFIX + whole;
+    return MNT_OK;
 }
 
 bool mnti_utf8(const char *s)

@@ -59,7 +59,4 @@ mnt_status mnti_st_write_head(mnt_device *dev, const char *name,
                               const mnti_st_tensor *tensors, size_t count, json_t *meta,
                               char **out, size_t *bytes);
 
-/* Whether s is well-formed UTF-8 (RFC 3629). */
-bool mnti_utf8(const char *s);
-
 #endif

@@ -50,9 +50,11 @@ MNT_API mnt_shape mnt_dataset_sample(const mnt_dataset *d);
 MNT_API int64_t mnt_dataset_batches(const mnt_dataset *d, int64_t batch);
 
 /*
- * Orders the samples by the Fisher-Yates shuffle of Philox(seed, epoch) (numerics E)
- * and puts the cursor at the start; rewind restores file order. Ordered after queued
- * work.
+ * Orders the samples by the shuffle of Fisher and Yates, from file order, and puts the
+ * cursor at the start; rewind restores file order. Ordered after queued work.
+ * For i = count-1 .. 1, i is swapped with mulhi(word, i + 1), the high 32 bits of the
+ * product; word is word 0 of Philox4x32-10 with key = seed (low, high), counter = (i,
+ * epoch low, epoch high, 0x53485546).
  */
 MNT_API MNT_CHECK mnt_status mnt_dataset_shuffle(mnt_dataset *d, uint64_t seed,
                                                  int64_t epoch);

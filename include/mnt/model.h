@@ -45,8 +45,9 @@ typedef struct mnt_init {
 /*
  * Finds the f32 parameter `name` or creates it. Errors (sticky in g): SHAPE if it
  * exists with another shape; NOT_FOUND if the model was loaded from a file without it;
- * STATE if the graph has no model; INVALID for an empty name, one over 128 bytes or
- * with bytes below space; NO_MEMORY. Ownership: the model's.
+ * STATE if the graph has no model; INVALID for an empty name, one over 128 bytes, with
+ * bytes below space, not UTF-8 or starting with "__opt."; NO_MEMORY. Ownership: the
+ * model's.
  */
 MNT_API mnt_tensor *mnt_param(mnt_graph *g, const char *name, mnt_shape shape,
                               mnt_init init);
