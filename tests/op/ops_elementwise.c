@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kit ops: elementwise arithmetic, and chains where one tensor is used many times.
+ *   add sub mul   a, b: shapes, broadcast by numpy's rules
+ *   scale         x, s
+ *   relu          x
+ *   bias_add      x, b from its axis 1
+ *   reuse         x: y = x x + 0.5 x - relu(x); the gradient adds up over four uses
+ */
+#include "../support/kit.h"
+
+static int binary_inputs(const kit_case *c, kit_in in[])
+{
+    in[0] = (kit_in){ .dtype = MNT_F32, .grad = true, .shape = kit_shape(c, "a") };
+    in[1] = (kit_in){ .dtype = MNT_F32, .grad = true, .shape = kit_shape(c, "b") };
+    return 2;
+}
+
+static mnt_tensor *add_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
+{
+    (void)c;
+    return mnt_add(g, in[0], in[1]);
+}
+
+static mnt_tensor *sub_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
+{
+    (void)c;
+    return mnt_sub(g, in[0], in[1]);
+}
+
+static mnt_tensor *mul_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
+{
+    (void)c;
+    return mnt_mul(g, in[0], in[1]);
+}
+
+static ora add_forward(const kit_case *c, const ora in[])
+{
+    (void)c;
+    return ora_binary('+', &in[0], &in[1]);
+}
+
+static ora sub_forward(const kit_case *c, const ora in[])
+{
+    (void)c;
+    return ora_binary('-', &in[0], &in[1]);
+}
+
+static ora mul_forward(const kit_case *c, const ora in[])
+{
+    (void)c;
+    return ora_binary('*', &in[0], &in[1]);
+}
+
+static void add_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
+{
+    (void)c;
+    dx[0] = ora_unstretch(dy, in[0].shape);
+    dx[1] = ora_unstretch(dy, in[1].shape);
+}
+
+static void sub_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
+{
+    (void)c;
+    ora neg = ora_scale(dy, -1);
+    for (int64_t i = 0; i < neg.count; i++)
+        neg.e[i] = 0;
+    dx[0] = ora_unstretch(dy, in[0].shape);
+    dx[1] = ora_unstretch(&neg, in[1].shape);
+    ora_free(&neg);
+}
+
+static void mul_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
+{
+    (void)c;
+    for (int i = 0; i < 2; i++) {
+        ora p = ora_binary('*', dy, &in[1 - i]);
+        dx[i] = ora_unstretch(&p, in[i].shape);
+        ora_free(&p);
+    }
+}
+
+const kit_op kit_add = { "add",       binary_inputs, add_record,
+                         add_forward, add_backward,  false };
+const kit_op kit_sub = { "sub",       binary_inputs, sub_record,
+                         sub_forward, sub_backward,  false };
+const kit_op kit_mul = { "mul",       binary_inputs, mul_record,
+                         mul_forward, mul_backward,  false };
+
+static int unary_inputs(const kit_case *c, kit_in in[])
+{
+    in[0] = (kit_in){ .dtype = MNT_F32, .grad = true, .shape = kit_shape(c, "x") };
+    return 1;
+}
+
+static mnt_tensor *scale_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
+{
+    return mnt_scale(g, in[0], (float)kit_num(c, "s", 1));
+}
+
+static ora scale_forward(const kit_case *c, const ora in[])
+{
+    return ora_scale(&in[0], (double)(float)kit_num(c, "s", 1));
+}
+
+static void scale_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
+{
+    (void)in;
+    dx[0] = ora_scale(dy, (double)(float)kit_num(c, "s", 1));
+}
+
+const kit_op kit_scale = { "scale",       unary_inputs,   scale_record,
+                           scale_forward, scale_backward, false };
+
+static mnt_tensor *relu_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
+{
+    (void)c;
+    return mnt_relu(g, in[0]);
+}
+
+static ora relu_forward(const kit_case *c, const ora in[])
+{
+    (void)c;
+    return ora_relu(&in[0]);
+}
+
+static void relu_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
+{
+    (void)c;
+    dx[0] = ora_relu_grad(dy, &in[0]);
+}
+
+const kit_op kit_relu = { "relu",       unary_inputs,  relu_record,
+                          relu_forward, relu_backward, false };
+
+static int bias_inputs(const kit_case *c, kit_in in[])
+{
+    unary_inputs(c, in);
+    in[1] = (kit_in){ .dtype = MNT_F32,
+                      .grad = true,
+                      .shape = { 1, { in[0].shape.dim[1] } } };
+    return 2;
+}
+
+static mnt_tensor *bias_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
+{
+    (void)c;
+    return mnt_bias_add(g, in[0], in[1]);
+}
+
+static ora bias_forward(const kit_case *c, const ora in[])
+{
+    (void)c;
+    return ora_bias_add(&in[0], &in[1]);
+}
+
+static void bias_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
+{
+    (void)c;
+    (void)in;
+    dx[0] = ora_copy(dy);
+    dx[1] = ora_bias_grad(dy);
+}
+
+const kit_op kit_bias_add = { "bias_add",   bias_inputs,   bias_record,
+                              bias_forward, bias_backward, false };
+
+static mnt_tensor *reuse_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
+{
+    (void)c;
+    mnt_tensor *x = in[0];
+    mnt_tensor *s = mnt_add(g, mnt_mul(g, x, x), mnt_scale(g, x, 0.5f));
+    return mnt_sub(g, s, mnt_relu(g, x));
+}
+
+static ora reuse_forward(const kit_case *c, const ora in[])
+{
+    (void)c;
+    ora q = ora_binary('*', &in[0], &in[0]), h = ora_scale(&in[0], 0.5);
+    ora s = ora_binary('+', &q, &h), r = ora_relu(&in[0]);
+    ora y = ora_binary('-', &s, &r);
+    ora_free(&q);
+    ora_free(&h);
+    ora_free(&s);
+    ora_free(&r);
+    return y;
+}
+
+/* d = 2 x dy + dy / 2 - [x > 0] dy, five roundings at most of the largest parts. */
+static void reuse_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
+{
+    (void)c;
+    dx[0] = ora_new(in[0].shape);
+    for (int64_t i = 0; i < dy->count; i++) {
+        double x = in[0].v[i], d = dy->v[i], size = x < 0 ? -x : x;
+        dx[0].v[i] = 2 * x * d + 0.5 * d - (x > 0 ? d : 0);
+        double mag = (2 * size + 1.5) * (d < 0 ? -d : d);
+        dx[0].e[i] = ora_gamma(6) * mag + (mag > 0 ? 6 * ORA_MIN : 0);
+    }
+}
+
+const kit_op kit_reuse = { "reuse",       unary_inputs,   reuse_record,
+                           reuse_forward, reuse_backward, false };

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kit ops: reductions, softmax, the loss, counting.
+ *   sum mean argmax   x, axis (absent: all axes)
+ *   softmax           x
+ *   cross_entropy accuracy_count   n rows, c classes
+ */
+#include "../support/kit.h"
+
+static int unary_inputs(const kit_case *c, kit_in in[])
+{
+    in[0] = (kit_in){ .dtype = MNT_F32, .grad = true, .shape = kit_shape(c, "x") };
+    return 1;
+}
+
+static int axis_arg(const kit_case *c)
+{
+    return (int)kit_int(c, "axis", MNT_ALL_AXES);
+}
+
+/* First reduced axis, and how many in *count. */
+static int axes_of(const kit_case *c, const ora *x, int *count)
+{
+    int axis = axis_arg(c);
+    *count = axis == MNT_ALL_AXES ? x->shape.ndim : 1;
+    if (axis == MNT_ALL_AXES)
+        return 0;
+    return axis < 0 ? axis + x->shape.ndim : axis;
+}
+
+static mnt_tensor *sum_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
+{
+    return mnt_sum(g, in[0], axis_arg(c));
+}
+
+static mnt_tensor *mean_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
+{
+    return mnt_mean(g, in[0], axis_arg(c));
+}
+
+static mnt_tensor *argmax_record(mnt_graph *g, mnt_tensor *const in[],
+                                 const kit_case *c)
+{
+    return mnt_argmax(g, in[0], axis_arg(c));
+}
+
+static ora sum_forward(const kit_case *c, const ora in[])
+{
+    int count, axis = axes_of(c, &in[0], &count);
+    return ora_sum(&in[0], axis, count);
+}
+
+static ora mean_forward(const kit_case *c, const ora in[])
+{
+    int count, axis = axes_of(c, &in[0], &count);
+    return ora_mean(&in[0], axis, count);
+}
+
+static ora argmax_forward(const kit_case *c, const ora in[])
+{
+    int count, axis = axes_of(c, &in[0], &count);
+    return ora_argmax(&in[0], axis, count);
+}
+
+static void sum_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
+{
+    int count, axis = axes_of(c, &in[0], &count);
+    dx[0] = ora_sum_grad(dy, in[0].shape, axis, count, false);
+}
+
+static void mean_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
+{
+    int count, axis = axes_of(c, &in[0], &count);
+    dx[0] = ora_sum_grad(dy, in[0].shape, axis, count, true);
+}
+
+const kit_op kit_sum = { "sum",       unary_inputs, sum_record,
+                         sum_forward, sum_backward, false };
+const kit_op kit_mean = { "mean",       unary_inputs,  mean_record,
+                          mean_forward, mean_backward, false };
+const kit_op kit_argmax = { "argmax",       unary_inputs, argmax_record,
+                            argmax_forward, NULL,         false };
+
+static mnt_tensor *softmax_record(mnt_graph *g, mnt_tensor *const in[],
+                                  const kit_case *c)
+{
+    (void)c;
+    return mnt_softmax(g, in[0]);
+}
+
+static ora softmax_forward(const kit_case *c, const ora in[])
+{
+    (void)c;
+    return ora_softmax(&in[0]);
+}
+
+static void softmax_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
+{
+    (void)c;
+    ora y = ora_softmax(&in[0]);
+    dx[0] = ora_softmax_grad(dy, &y);
+    ora_free(&y);
+}
+
+const kit_op kit_softmax = { "softmax",       unary_inputs,     softmax_record,
+                             softmax_forward, softmax_backward, false };
+
+static int loss_inputs(const kit_case *c, kit_in in[])
+{
+    int64_t n = kit_int(c, "n", 4), k = kit_int(c, "c", 10);
+    in[0] = (kit_in){ .dtype = MNT_F32, .grad = true, .shape = { 2, { n, k } } };
+    in[1] = (kit_in){ .dtype = MNT_I32, .limit = k, .shape = { 1, { n } } };
+    return 2;
+}
+
+static mnt_tensor *loss_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
+{
+    (void)c;
+    return mnt_cross_entropy(g, in[0], in[1]);
+}
+
+static ora loss_forward(const kit_case *c, const ora in[])
+{
+    (void)c;
+    return ora_cross_entropy(&in[0], &in[1]);
+}
+
+static void loss_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
+{
+    (void)c;
+    dx[0] = ora_cross_entropy_grad(&in[0], &in[1], dy);
+}
+
+const kit_op kit_cross_entropy = { "cross_entropy", loss_inputs,   loss_record,
+                                   loss_forward,    loss_backward, false };
+
+static mnt_tensor *count_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
+{
+    (void)c;
+    return mnt_accuracy_count(g, in[0], in[1]);
+}
+
+static ora count_forward(const kit_case *c, const ora in[])
+{
+    (void)c;
+    return ora_accuracy(&in[0], &in[1]);
+}
+
+const kit_op kit_accuracy_count = { "accuracy_count", loss_inputs, count_record,
+                                    count_forward,    NULL,        false };

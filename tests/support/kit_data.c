@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The data of a case: values by pattern, and how an operand lies in its base (offset,
+ * transposed, sliced, stretched). Everything is a function of the case's text.
+ */
+#include "kit.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static float special(sup_rng *r)
+{
+    const float list[] = { NAN,     INFINITY, -INFINITY, 0.0f, -0.0f, FLT_MAX,
+                           -1e-40f, 1e-40f,   FLT_MIN,   1.0f, -1.0f };
+    return list[sup_below(r, (int64_t)(sizeof list / sizeof *list))];
+}
+
+static float one_of(const char *p, sup_rng *r)
+{
+    const float tiny[] = { 1e-40f, -1e-40f, FLT_MIN, -FLT_MIN * 1.5f, 0.0f, -0.0f };
+    float u = sup_float(r);
+    if (!strcmp(p, "ties"))
+        return (float)sup_below(r, 5) * 0.5f - 1.0f;
+    if (!strcmp(p, "zeros"))
+        return u < 0 ? -0.0f : 0.0f;
+    if (!strcmp(p, "special"))
+        return sup_below(r, 6) == 0 ? special(r) : u;
+    if (!strcmp(p, "subnormal"))
+        return tiny[sup_below(r, 6)];
+    if (!strcmp(p, "large"))
+        return u * 1e4f;
+    if (!strcmp(p, "huge"))
+        return u * 3e38f;
+    if (!strcmp(p, "wide"))
+        return ldexpf(u, (int)sup_below(r, 80) - 20);
+    if (!strcmp(p, "equal"))
+        return 0.75f;
+    if (!strcmp(p, "ones"))
+        return 1.0f;
+    if (!strcmp(p, "ninf"))
+        return -INFINITY;
+    return u;
+}
+
+/* Distinct values 0.01 apart, none near 0, in random order: for finite differences. */
+static void fill_spaced(float *x, int64_t n, sup_rng *r)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (float)(((double)i - (double)n / 2 + 0.25) * 0.01);
+    for (int64_t i = n - 1; i > 0; i--) {
+        int64_t j = sup_below(r, i + 1);
+        float t = x[i];
+        x[i] = x[j];
+        x[j] = t;
+    }
+}
+
+void kit_fill(float *x, int64_t n, const char *p, sup_rng *r)
+{
+    static const char *const known[] = { "random",    "ties",  "zeros", "special",
+                                         "subnormal", "large", "huge",  "wide",
+                                         "equal",     "ones",  "ninf",  "nan",
+                                         "inf",       "spaced" };
+    bool found = false;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        found = found || !strcmp(p, known[i]);
+    if (!found)
+        fail_msg("unknown value pattern '%s'", p);
+    if (!strcmp(p, "spaced")) {
+        fill_spaced(x, n, r);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++)
+        x[i] = one_of(p, r);
+    if (n && !strcmp(p, "nan"))
+        x[sup_below(r, n)] = NAN;
+    if (n && !strcmp(p, "inf")) {
+        x[sup_below(r, n)] = INFINITY;
+        x[sup_below(r, n)] = -INFINITY;
+    }
+}
+
+static void fill_base(kit_in *in, sup_rng *r)
+{
+    int64_t n = mnt_shape_count(in->base_shape);
+    in->base = sup_alloc((size_t)n * mnt_dtype_size(in->dtype));
+    if (in->dtype == MNT_F32) {
+        kit_fill(in->base, n, in->values, r);
+    } else if (in->dtype == MNT_U8) {
+        for (int64_t i = 0; i < n; i++)
+            ((uint8_t *)in->base)[i] = (uint8_t)(n >= 256 ? i : sup_below(r, 256));
+    } else {
+        for (int64_t i = 0; i < n; i++)
+            ((int32_t *)in->base)[i] =
+                in->limit ? (int32_t)sup_below(r, in->limit)
+                          : (int32_t)(sup_next(r) >> (32 + sup_below(r, 30)));
+    }
+}
+
+static int64_t offset_of(const kit_in *in)
+{
+    return strncmp(in->view, "offset", 6) == 0 ? atoll(in->view + 6) : 0;
+}
+
+static mnt_shape base_of(const kit_in *in)
+{
+    mnt_shape s = in->shape, b = s;
+    if (strncmp(in->view, "offset", 6) == 0)
+        return (mnt_shape){ 1, { offset_of(in) + mnt_shape_count(s) + 5 } };
+    for (int d = 0; d < s.ndim; d++) {
+        if (!strcmp(in->view, "transposed"))
+            b.dim[d] = s.dim[s.ndim - 1 - d];
+        if (!strcmp(in->view, "sliced"))
+            b.dim[d] = s.dim[d] + 3;
+    }
+    if (!strcmp(in->view, "stretched") && s.ndim > 0)
+        b.dim[s.ndim > 1 ? s.ndim - 2 : 0] = 1;
+    return b;
+}
+
+/* Index in the base of element i of the operand. */
+static int64_t base_index(const kit_in *in, int64_t i)
+{
+    const mnt_shape *s = &in->shape, *b = &in->base_shape;
+    if (strncmp(in->view, "offset", 6) == 0)
+        return offset_of(in) + i;
+    int64_t k[MNT_MAX_DIMS] = { 0 };
+    for (int d = s->ndim - 1; d >= 0; i /= s->dim[d], d--) {
+        int64_t at = i % s->dim[d];
+        if (!strcmp(in->view, "transposed"))
+            k[s->ndim - 1 - d] = at;
+        else if (!strcmp(in->view, "sliced"))
+            k[d] = at + 1 + d % 2;
+        else
+            k[d] = b->dim[d] == 1 ? 0 : at;
+    }
+    int64_t at = 0;
+    for (int d = 0; d < b->ndim; d++)
+        at = at * b->dim[d] + k[d];
+    return at;
+}
+
+static bool all_finite(const kit_in *in)
+{
+    if (in->dtype != MNT_F32)
+        return true;
+    const float *x = in->base;
+    for (int64_t i = 0; i < mnt_shape_count(in->base_shape); i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+static void check_view(const kit_case *c, const kit_in *in)
+{
+    static const char *const known[] = { "plain", "transposed", "sliced", "stretched" };
+    bool found = strncmp(in->view, "offset", 6) == 0;
+    for (int i = 0; i < 4; i++)
+        found = found || !strcmp(in->view, known[i]);
+    if (!found || (in->param && strcmp(in->view, "plain") != 0))
+        fail_msg("%s: case '%s': view '%s'", c->op->name, c->text, in->view);
+}
+
+void kit_case_init(kit_case *c, const kit_op *op, const char *text)
+{
+    *c = (kit_case){ .op = op };
+    if (strlen(text) >= sizeof c->text)
+        fail_msg("%s: case too long: %s", op->name, text);
+    strcpy(c->text, text);
+    c->n = op->inputs(c, c->in);
+    bool finite = true, grad = false;
+    sup_rng r = { sup_hash(text, strlen(text)) };
+    for (int i = 0; i < c->n; i++) {
+        kit_in *in = &c->in[i];
+        char v[8], w[8];
+        snprintf(v, sizeof v, i ? "v%d" : "v", i);
+        snprintf(w, sizeof w, i ? "view%d" : "view", i);
+        kit_word(c, v, "random", in->values);
+        kit_word(c, w, "plain", in->view);
+        if (i == 1 && !in->param && kit_int(c, "param", 0))
+            in->param = "p1";
+        check_view(c, in);
+        in->base_shape = base_of(in);
+        fill_base(in, &r);
+        int64_t n = mnt_shape_count(in->shape);
+        in->map = sup_alloc((size_t)n * sizeof *in->map);
+        for (int64_t k = 0; k < n; k++)
+            in->map[k] = base_index(in, k);
+        finite = finite && all_finite(in);
+        grad = grad || in->grad;
+    }
+    c->backward = op->backward && grad && finite && kit_int(c, "grad", 1);
+}
+
+void kit_case_free(kit_case *c)
+{
+    for (int i = 0; i < c->n; i++) {
+        free(c->in[i].base);
+        free(c->in[i].map);
+    }
+}
+
+ora kit_operand(const kit_case *c, int i)
+{
+    const kit_in *in = &c->in[i];
+    ora x = ora_new(in->shape);
+    for (int64_t k = 0; k < x.count; k++) {
+        int64_t at = in->map[k];
+        if (in->dtype == MNT_F32)
+            x.v[k] = (double)((const float *)in->base)[at];
+        else if (in->dtype == MNT_U8)
+            x.v[k] = ((const uint8_t *)in->base)[at];
+        else
+            x.v[k] = ((const int32_t *)in->base)[at];
+        if (in->dtype == MNT_F32 && !c->op->moves)
+            x.v[k] = ora_flush(x.v[k]);
+    }
+    return x;
+}
+
+void kit_upstream(const kit_case *c, float *dy, int64_t n)
+{
+    sup_rng r = { sup_hash(c->text, strlen(c->text)) ^ 0x5bd1e995u };
+    for (int64_t i = 0; i < n; i++) {
+        float u = sup_float(&r);
+        dy[i] = n > 4 && sup_below(&r, 16) == 0 ? 0.0f : u < 0 ? u - 0.25f : u + 0.25f;
+    }
+}
+
+ora kit_to_base(const kit_in *in, const ora *dx)
+{
+    ora base = ora_new(in->base_shape);
+    double *mag = sup_alloc((size_t)base.count * sizeof *mag);
+    double *n = sup_alloc((size_t)base.count * sizeof *n);
+    for (int64_t k = 0; k < dx->count; k++) {
+        int64_t at = in->map[k];
+        base.v[at] = n[at] > 0 ? base.v[at] + dx->v[k] : dx->v[k];
+        base.e[at] += dx->e[k];
+        mag[at] += fabs(dx->v[k]) + dx->e[k];
+        n[at] += 1;
+    }
+    for (int64_t i = 0; i < base.count; i++)
+        if (n[i] > 1)
+            base.e[i] += ora_gamma(n[i]) * mag[i] + (mag[i] > 0 ? n[i] * ORA_MIN : 0);
+    free(mag);
+    free(n);
+    return base;
+}

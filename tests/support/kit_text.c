@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The text of a case: words key=value, and the expansion of {a,b,c} into many cases.
+ */
+#include "kit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Start of the value behind "key=", or NULL. */
+static const char *value_of(const kit_case *c, const char *key)
+{
+    size_t n = strlen(key);
+    for (const char *p = c->text; *p;) {
+        if (strncmp(p, key, n) == 0 && p[n] == '=')
+            return p + n + 1;
+        p += strcspn(p, " ");
+        p += strspn(p, " ");
+    }
+    return NULL;
+}
+
+bool kit_has(const kit_case *c, const char *key)
+{
+    return value_of(c, key) != NULL;
+}
+
+int64_t kit_int(const kit_case *c, const char *key, int64_t otherwise)
+{
+    const char *v = value_of(c, key);
+    return v ? strtoll(v, NULL, 10) : otherwise;
+}
+
+double kit_num(const kit_case *c, const char *key, double otherwise)
+{
+    const char *v = value_of(c, key);
+    return v ? strtod(v, NULL) : otherwise;
+}
+
+const char *kit_word(const kit_case *c, const char *key, const char *otherwise,
+                     char buf[24])
+{
+    const char *v = value_of(c, key);
+    int n = v ? (int)strcspn(v, " ") : 0;
+    snprintf(buf, 24, "%.*s", v ? n : 23, v ? v : otherwise);
+    return buf;
+}
+
+mnt_shape kit_shape(const kit_case *c, const char *key)
+{
+    mnt_shape s = { 0 };
+    const char *v = value_of(c, key);
+    if (!v)
+        fail_msg("%s: case '%s' lacks the shape %s=", c->op->name, c->text, key);
+    if (strncmp(v, "scalar", 6) == 0)
+        return s;
+    for (const char *p = v; s.ndim < MNT_MAX_DIMS;) {
+        char *end;
+        s.dim[s.ndim++] = strtoll(p, &end, 10);
+        if (*end != 'x')
+            break;
+        p = end + 1;
+    }
+    return s;
+}
+
+void kit_expand(const char *pattern, kit_text_fn fn, void *ctx)
+{
+    const char *open = strchr(pattern, '{');
+    const char *close = open ? strchr(open, '}') : NULL;
+    if (!close) {
+        fn(ctx, pattern);
+        return;
+    }
+    for (const char *p = open + 1; p <= close;) {
+        size_t n = strcspn(p, ",}");
+        char text[1024];
+        int len = snprintf(text, sizeof text, "%.*s%.*s%s", (int)(open - pattern),
+                           pattern, (int)n, p, close + 1);
+        if (len < 0 || (size_t)len >= sizeof text)
+            fail_msg("case too long: %s", pattern);
+        kit_expand(text, fn, ctx);
+        p += n + 1;
+    }
+}
+
+const kit_op *kit_op_find(const char *name)
+{
+    for (int i = 0; kit_ops[i]; i++)
+        if (strcmp(kit_ops[i]->name, name) == 0)
+            return kit_ops[i];
+    fail_msg("the case table names the unknown op %s", name);
+    return NULL;
+}
