@@ -11,7 +11,13 @@
 #define LISTS(X)                                                                       \
     X(gemm)                                                                            \
     X(conv)                                                                            \
-    X(rows)                                                                            \
+    X(maxpool)                                                                         \
+    X(maxpool)                                                                         \
+    X(rows_elementwise)                                                                \
+    X(rows_loss)                                                                       \
+    X(rows_move)                                                                       \
+    X(rows_optim)                                                                      \
+    X(rows_reduce)                                                                     \
     X(ref_matmul)                                                                      \
     X(ref_elementwise)                                                                 \
     X(ref_reduce)                                                                      \

@@ -246,16 +246,24 @@ VEC_INLINE vec_d2 vec_fma_odd(vec_d2 a, vec_d2 b, vec_d2 c)
     return (vec_d2)(bits + (step & inexact & even));
 }
 
+typedef float vec_f2 __attribute__((vector_size(8)));
+
+/* Two lanes from `first` on. gcc 12 keeps a vector of floats made one by one from
+ * doubles in double when it is widened again; whole-vector conversions do not. */
+VEC_INLINE vec_d2 vec_widen(vecf v, int first)
+{
+    vec_f2 pair = { v[first], v[first + 1] };
+    return __builtin_convertvector(pair, vec_d2);
+}
+
 /* a * b + c, rounded once. */
 VEC_INLINE vecf vec_fma(vecf a, vecf b, vecf c)
 {
-    vec_d2 lo = vec_fma_odd((vec_d2){ (double)a[0], (double)a[1] },
-                            (vec_d2){ (double)b[0], (double)b[1] },
-                            (vec_d2){ (double)c[0], (double)c[1] });
-    vec_d2 hi = vec_fma_odd((vec_d2){ (double)a[2], (double)a[3] },
-                            (vec_d2){ (double)b[2], (double)b[3] },
-                            (vec_d2){ (double)c[2], (double)c[3] });
-    return (vecf){ (float)lo[0], (float)lo[1], (float)hi[0], (float)hi[1] };
+    vec_d2 lo = vec_fma_odd(vec_widen(a, 0), vec_widen(b, 0), vec_widen(c, 0));
+    vec_d2 hi = vec_fma_odd(vec_widen(a, 2), vec_widen(b, 2), vec_widen(c, 2));
+    vec_f2 l = __builtin_convertvector(lo, vec_f2),
+           h = __builtin_convertvector(hi, vec_f2);
+    return (vecf){ l[0], l[1], h[0], h[1] };
 }
 
 /* Lanes of a where the mask is all ones, of b where it is zero. */
