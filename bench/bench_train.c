@@ -4,6 +4,8 @@
  * THREADS. For each line on standard input it runs STEPS steps (gather, forward,
  * backward, update) on 4096 procedural digits and prints the seconds they took.
  */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
+
 #include <mnt/mnt.h>
 
 #include <stdio.h>
