@@ -17,12 +17,14 @@
 /*
  * The register tile, GEMM_MR rows by GEMM_NV vectors, and two lower ones for the last
  * rows. The accumulators, a row of B and one broadcast must fit the register file.
+ * GEMM_KEEP_A: a panel of A, not of B, stays in the first-level cache.
  */
 #if defined(VEC_AVX512)
-#define GEMM_MR  12
-#define GEMM_MR2 8
-#define GEMM_MR3 4
-#define GEMM_NV  2
+#define GEMM_MR     12
+#define GEMM_MR2    8
+#define GEMM_MR3    4
+#define GEMM_NV     2
+#define GEMM_KEEP_A 1
 #elif defined(VEC_AVX2)
 #define GEMM_MR  6
 #define GEMM_MR2 4
@@ -38,6 +40,9 @@
 #define GEMM_MR2 2
 #define GEMM_MR3 1
 #define GEMM_NV  2
+#endif
+#if !defined(GEMM_KEEP_A)
+#define GEMM_KEEP_A 0
 #endif
 #define GEMM_NR (GEMM_NV * VEC_LANES)
 

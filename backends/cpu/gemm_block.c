@@ -4,8 +4,9 @@
  * rows, which needs no packing at all.
  *
  * One idea: for each slice of k (whole chunks, about GEMM_DEPTH) the block's part of A
- * is packed into scratch. It and GEMM_WIDE panels of B fill the second-level cache; a
- * panel of A stays in the first while those of B stream past it.
+ * is packed into scratch. It and GEMM_WIDE panels of B fill the second-level cache. A
+ * panel of one of them stays in the first while those of the other stream past it: the
+ * narrower one streams, unless the wider one does not fit.
  */
 #include "gemm_micro.h"
 #include "gemm_pack.h"
@@ -101,32 +102,44 @@ typedef struct gemm_slice {
     bool rows;      /* full tiles read g->a instead */
 } gemm_slice;
 
+/* The tile at row i of panel j. */
+static void run_tile(const cpu_gemm *g, const gemm_slice *s, const float *packed,
+                     int64_t i, int64_t j)
+{
+    const int64_t col = j * GEMM_NR, m = s->row_end - i, n = g->n - col;
+    const bool rows = s->rows && m >= GEMM_MR;
+    const bool last = s->k + s->length == g->k;
+    const gemm_tile t = { .a = rows ? g->a + i * g->a_row + s->k
+                                    : s->a + (i - s->row) * s->length,
+                          .a_row = rows ? g->a_row : 1,
+                          .a_k = GEMM_MR,
+                          .b = packed + (j * g->k + s->k) * GEMM_NR,
+                          .k = s->length,
+                          .chunk = g->chunk,
+                          .c = g->c + i * g->c_row + col,
+                          .c_row = g->c_row,
+                          .m = m < GEMM_MR ? (int)m : GEMM_MR,
+                          .n = n < GEMM_NR ? (int)n : GEMM_NR,
+                          .first = s->k == 0,
+                          .last = last && (g->bias || g->row_bias || g->relu),
+                          .bias = g->bias ? g->bias + col : NULL,
+                          .row_bias = g->row_bias ? g->row_bias + i : NULL,
+                          .relu = g->relu };
+    gemm_choose(t.m, t.n, rows)(&t);
+}
+
 static void run_slice(const cpu_gemm *g, const gemm_slice *s, const float *packed,
                       int64_t panel, int64_t panel_end)
 {
-    gemm_tile t = { .a_k = GEMM_MR,
-                    .k = s->length,
-                    .chunk = g->chunk,
-                    .c_row = g->c_row,
-                    .first = s->k == 0,
-                    .last =
-                        s->k + s->length == g->k && (g->bias || g->row_bias || g->relu),
-                    .relu = g->relu };
-    for (int64_t i = s->row; i < s->row_end; i += GEMM_MR) {
-        t.m = (int)(s->row_end - i < GEMM_MR ? s->row_end - i : GEMM_MR);
-        const bool rows = s->rows && t.m == GEMM_MR;
-        t.a = rows ? g->a + i * g->a_row + s->k : s->a + (i - s->row) * s->length;
-        t.a_row = rows ? g->a_row : 1;
-        t.row_bias = g->row_bias ? g->row_bias + i : NULL;
-        for (int64_t j = panel; j < panel_end; j++) {
-            const int64_t col = j * GEMM_NR;
-            t.n = (int)(g->n - col < GEMM_NR ? g->n - col : GEMM_NR);
-            t.b = packed + (j * g->k + s->k) * GEMM_NR;
-            t.bias = g->bias ? g->bias + col : NULL;
-            t.c = g->c + i * g->c_row + col;
-            gemm_choose(t.m, t.n, rows)(&t);
-        }
-    }
+#if GEMM_KEEP_A
+    for (int64_t i = s->row; i < s->row_end; i += GEMM_MR)
+        for (int64_t j = panel; j < panel_end; j++)
+            run_tile(g, s, packed, i, j);
+#else
+    for (int64_t j = panel; j < panel_end; j++)
+        for (int64_t i = s->row; i < s->row_end; i += GEMM_MR)
+            run_tile(g, s, packed, i, j);
+#endif
 }
 
 void CPU_NAME(cpu_gemm_block)(const cpu_gemm *g, const float *packed, int64_t row,

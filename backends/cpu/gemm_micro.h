@@ -62,6 +62,21 @@ static void gemm_add_part(const gemm_tile *t, const float *s, int s_row, bool fi
     }
 }
 
+/* The same for a whole tile that is not the last, straight from the registers. */
+VEC_INLINE void gemm_add_whole(const gemm_tile *t, vecf acc[GEMM_MR][GEMM_NV],
+                               const int rows, const int nv, bool first)
+{
+    GEMM_UNROLL
+    for (int i = 0; i < rows; i++) {
+        float *c = t->c + i * t->c_row;
+        GEMM_UNROLL
+        for (int v = 0; v < nv; v++) {
+            vecf y = first ? vec_zero() : vec_load(c + v * VEC_LANES);
+            vec_store(c + v * VEC_LANES, y + acc[i][v]);
+        }
+    }
+}
+
 /* `rows` x `nv` vectors; by_rows: A has a_k = 1, otherwise a_row = 1. The constants
  * come from the functions below, so that every loop but that over k unrolls. */
 VEC_INLINE void gemm_run_tile(const gemm_tile *t, const int rows, const int nv,
@@ -84,7 +99,9 @@ VEC_INLINE void gemm_run_tile(const gemm_tile *t, const int rows, const int nv,
                 acc[i][v] = vec_zero();
         }
         /* Three rows an address: gcc otherwise makes one of each and runs out. */
-        const float *from[4] = { a, a + 3 * a_row, a + 6 * a_row, a + 9 * a_row };
+        const float *from[4] = { a, rows > 3 ? a + 3 * a_row : a,
+                                 rows > 6 ? a + 6 * a_row : a,
+                                 rows > 9 ? a + 9 * a_row : a };
         GEMM_ROLLED
         for (int64_t p = 0; p < length; p++) {
             vecf row[GEMM_NV];
@@ -105,15 +122,7 @@ VEC_INLINE void gemm_run_tile(const gemm_tile *t, const int rows, const int nv,
         a += by_rows ? length : 0;
         const bool last = t->last && left <= t->chunk;
         if (direct && !last) {
-            GEMM_UNROLL
-            for (int i = 0; i < rows; i++) {
-                float *c = t->c + i * t->c_row;
-                GEMM_UNROLL
-                for (int v = 0; v < nv; v++) {
-                    vecf y = first ? vec_zero() : vec_load(c + v * VEC_LANES);
-                    vec_store(c + v * VEC_LANES, y + acc[i][v]);
-                }
-            }
+            gemm_add_whole(t, acc, rows, nv, first);
         } else {
             float s[GEMM_MR * GEMM_NR] __attribute__((aligned(CPU_ALIGN)));
             GEMM_UNROLL
