@@ -97,18 +97,31 @@ static void nan_has_one_spelling(void **state)
     mnt_model_destroy(back);
 }
 
+/* All cases are checked in memory; loading a file shares those checks and runs on some,
+ * because a file system takes its time. */
+#define FILE_STEP 61
+
+static void must_not_load(fixture *f, const uint8_t *bytes, size_t size)
+{
+    mnt_model *m = (mnt_model *)f;
+    io_write(f->path, bytes, size);
+    assert_int_not_equal(mnt_model_load(&m, f->dev, f->path), MNT_OK);
+    assert_non_null(strstr(mnt_last_error(f->dev), f->path));
+    assert_null(m);
+}
+
 static void truncated_at_every_byte(void **state)
 {
     fixture *f = *state;
     for (size_t n = 0; n < f->size; n++) {
-        mnt_model *m = (mnt_model *)f;
-        io_write(f->path, f->bytes, n);
-        MUST_FAIL(f->dev, MNT_FORMAT, f->path, mnt_model_load(&m, f->dev, f->path));
-        assert_null(m);
+        MUST_FAIL(f->dev, MNT_FORMAT, "memory: ", kit_check(f->dev, f->bytes, n));
+        if (n < 10 || n % FILE_STEP == 0)
+            must_not_load(f, f->bytes, n);
     }
     uint8_t *longer = sup_alloc(f->size + 1);
     memcpy(longer, f->bytes, f->size);
     MUST_FAIL(f->dev, MNT_FORMAT, "its data", kit_check(f->dev, longer, f->size + 1));
+    must_not_load(f, longer, f->size + 1);
     free(longer);
 }
 
@@ -120,15 +133,9 @@ static void every_single_bit_flip_is_found(void **state)
         mnt_status st = kit_check(f->dev, f->bytes, f->size);
         if (st != MNT_FORMAT && st != MNT_MISMATCH)
             fail_msg("bit %zu of byte %zu: %s", bit % 8, bit / 8, mnt_status_name(st));
+        if (bit % FILE_STEP == 0)
+            must_not_load(f, f->bytes, f->size);
         f->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-    }
-    for (size_t i = 0; i < f->size; i++) {
-        mnt_model *m = NULL;
-        f->bytes[i] ^= (uint8_t)(1u << i % 8);
-        io_write(f->path, f->bytes, f->size);
-        f->bytes[i] ^= (uint8_t)(1u << i % 8);
-        assert_int_not_equal(mnt_model_load(&m, f->dev, f->path), MNT_OK);
-        assert_null(m);
     }
 }
 
