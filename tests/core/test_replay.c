@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Replay: the same bits however a graph is run (eager, fused, guarded, one replay at a
+ * time or many, one thread or two), and values that change from step to step are not
+ * baked in when the graph is recorded.
+ */
+#include "../support/nets.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STEPS 4
+
+static void all_ways(bool lenet, bool adam)
+{
+    static const struct way {
+        const char *name, *force;
+        int threads;
+        net_spec spec;
+    } ways[] = {
+        { "reference", SUP_REFERENCE, 1, { .batch = 9 } },
+        { "replay", "", 2, { .batch = 9 } },
+        { "one thread", "", 1, { .batch = 9 } },
+        { "eager", "", 2, { .batch = 9, .eager = true } },
+        { "unfused", "", 2, { .batch = 9, .no_fusion = true } },
+        { "guarded", "", 2, { .batch = 9, .guard = true } },
+        { "guarded, unfused", "", 1, { .batch = 9, .guard = true, .no_fusion = true } },
+        { "all kept", "", 1, { .batch = 9, .keep_all = true } },
+    };
+    char want[65], got[65];
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        net_spec s = ways[i].spec;
+        s.lenet = lenet;
+        s.adam = adam;
+        mnt_device *dev = sup_open(ways[i].force, ways[i].threads);
+        net_hash(dev, &s, 64, STEPS, i ? got : want);
+        mnt_device_close(dev);
+        if (i && strcmp(want, got) != 0)
+            fail_msg("%s, %s: checkpoint %s, reference %s", lenet ? "lenet" : "mlp",
+                     ways[i].name, got, want);
+    }
+}
+
+static void test_mlp(void **state)
+{
+    (void)state;
+    all_ways(false, false);
+    all_ways(false, true);
+}
+
+static void test_lenet(void **state)
+{
+    (void)state;
+    all_ways(true, false);
+    all_ways(true, true);
+}
+
+/* run(1) seven times and run(7) once. */
+static void test_many_replays(void **state)
+{
+    (void)state;
+    char hash[2][65];
+    const net_spec s = { .batch = 5 };
+    for (int many = 0; many < 2; many++) {
+        mnt_device *dev = sup_open("", 2);
+        mnt_model *m = NULL;
+        mnt_dataset *d = NULL;
+        mnt_tensor *loss;
+        MUST(dev, mnt_model_create(&m, dev, NULL));
+        MUST(dev, mnt_synth_open(&d, dev, 20, 5, MNT_TRAIN));
+        mnt_graph *g = net_graph(dev, m, d, &s, &loss);
+        for (int i = 0; i < (many ? 1 : 7); i++)
+            MUST(dev, mnt_graph_run(g, many ? 7 : 1));
+        assert_int_equal(mnt_graph_replays(g), 7);
+        assert_int_equal(mnt_model_step(m), 7);
+        sup_model_hash(dev, m, hash[many]);
+        mnt_graph_destroy(g);
+        mnt_dataset_close(d);
+        mnt_model_destroy(m);
+        mnt_device_close(dev);
+    }
+    assert_string_equal(hash[0], hash[1]);
+}
+
+/* A hazard between threads shows up in one run of a hundred. */
+static void test_hundred_runs(void **state)
+{
+    (void)state;
+    mnt_device *dev = sup_open("", 2);
+    mnt_model *m = NULL;
+    mnt_graph *g = NULL;
+    sup_rng r = { 3 };
+    MUST(dev, mnt_model_create(&m, dev, NULL));
+    MUST(dev, mnt_graph_create(&g, dev, m, NULL));
+    mnt_tensor *x = mnt_input(g, MNT_F32, MNT_SHAPE(17, 1, 28, 28));
+    mnt_tensor_require_grad(x);
+    mnt_tensor *y = mnt_softmax(g, net_forward(g, x, true));
+    mnt_tensor_keep(y);
+    mnt_tensor *dy = mnt_input(g, MNT_F32, MNT_SHAPE(17, 10));
+    mnt_backward(g, y, dy);
+    MUST(dev, mnt_graph_compile(g));
+    sup_write_random(dev, x, &r);
+    sup_write_random(dev, dy, &r);
+    float *first[2] = { 0 };
+    mnt_tensor *outs[] = { y, mnt_tensor_grad(mnt_model_find(m, "conv1.weight")) };
+    for (int i = 0; i < 100; i++) {
+        MUST(dev, mnt_graph_run(g, 1));
+        for (int k = 0; k < 2; k++) {
+            float *now = sup_read(dev, outs[k]);
+            if (!first[k])
+                first[k] = now;
+            sup_assert_bits(k ? "dw" : "y", MNT_F32, mnt_tensor_shape(outs[k]),
+                            first[k], now);
+            if (first[k] != now)
+                free(now);
+        }
+    }
+    free(first[0]);
+    free(first[1]);
+    mnt_graph_destroy(g);
+    mnt_model_destroy(m);
+    mnt_device_close(dev);
+}
+
+/* The batch, the learning rate and the random counter move on by themselves inside one
+ * submission; test_state.c looks at their values step by step. */
+static void test_nothing_baked_in(void **state)
+{
+    (void)state;
+    float *w[2], *u[2];
+    int64_t n = 0;
+    for (int many = 0; many < 2; many++) {
+        mnt_device *dev = sup_open("", 2);
+        mnt_model *m = NULL;
+        mnt_dataset *d = NULL;
+        mnt_graph *g = NULL;
+        MUST(dev, mnt_model_create(&m, dev, NULL));
+        MUST(dev, mnt_synth_open(&d, dev, 10, 5, MNT_TRAIN));
+        MUST(dev, mnt_graph_create(&g, dev, m, NULL));
+        mnt_batch b = mnt_batch_input(g, d, 4);
+        mnt_tensor *noise = mnt_uniform(g, MNT_SHAPE(4, 784), 0, 1, 9, 1);
+        mnt_tensor_keep(noise);
+        mnt_tensor *x = mnt_mul(g, mnt_flatten(g, b.x), noise);
+        mnt_backward(g, mnt_cross_entropy(g, mnt_dense(g, x, 10, "fc"), b.y), NULL);
+        mnt_sgd_desc sgd =
+            MNT_SGD_DESC(.lr = 0.1f, .schedule = { 2, { 1, 5 }, { 1.0f, 0.1f } });
+        mnt_sgd(g, &sgd);
+        MUST(dev, mnt_graph_compile(g));
+        for (int i = 0; i < (many ? 1 : 6); i++)
+            MUST(dev, mnt_graph_run(g, many ? 6 : 1));
+        w[many] = net_parameters(dev, m, &n);
+        u[many] = sup_read(dev, noise);
+        mnt_graph_destroy(g);
+        mnt_dataset_close(d);
+        mnt_model_destroy(m);
+        mnt_device_close(dev);
+    }
+    sup_assert_bits("parameters", MNT_F32, (mnt_shape){ 1, { n } }, w[0], w[1]);
+    sup_assert_bits("noise", MNT_F32, MNT_SHAPE(4, 784), u[0], u[1]);
+    for (int i = 0; i < 2; i++) {
+        free(w[i]);
+        free(u[i]);
+    }
+}
+
+/* A write is ordered after the replays already queued. */
+static void test_write_order(void **state)
+{
+    (void)state;
+    mnt_device *dev = sup_open("", 2);
+    mnt_graph *g = NULL;
+    MUST(dev, mnt_graph_create(&g, dev, NULL, NULL));
+    mnt_tensor *x = mnt_input(g, MNT_F32, MNT_SHAPE(3));
+    mnt_tensor *sum = mnt_accumulate(g, mnt_scale(g, x, 2));
+    MUST(dev, mnt_graph_compile(g));
+    float total[3];
+    for (int i = 1; i <= 10; i++) {
+        const float v[3] = { (float)i, 1, 0.5f };
+        MUST(dev, mnt_tensor_write(x, v, sizeof v));
+        MUST(dev, mnt_graph_run(g, 2));
+    }
+    MUST(dev, mnt_tensor_read(sum, total, sizeof total));
+    assert_true(total[0] == 220 && total[1] == 40 && total[2] == 20);
+    mnt_graph_destroy(g);
+    mnt_device_close(dev);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mlp),
+        cmocka_unit_test(test_lenet),
+        cmocka_unit_test(test_many_replays),
+        cmocka_unit_test(test_hundred_runs),
+        cmocka_unit_test(test_nothing_baked_in),
+        cmocka_unit_test(test_write_order),
+    };
+    return cmocka_run_group_tests_name("replay", tests, NULL, NULL);
+}
