@@ -31,9 +31,15 @@
 
 #if defined(__clang__)
 #define CONV_NO_UNROLL _Pragma("clang loop unroll(disable)")
+#define CONV_UNROLL    _Pragma("clang loop unroll(full)")
 #else
 #define CONV_NO_UNROLL _Pragma("GCC unroll 1")
+#define CONV_UNROLL    _Pragma("GCC unroll 32")
 #endif
+
+/* A pointer the compiler must keep as it is: otherwise it splits sums of addresses in
+ * inner loops and runs out of registers. */
+#define CONV_KEEP(p) __asm__("" : "+r"(p))
 
 typedef struct conv_geom {
     int64_t n, c, h, w; /* input of the convolution */
@@ -249,6 +255,10 @@ VEC_INLINE void conv_tile(vecf acc[CONV_ROWS][4], const float *x, const int64_t 
                           const int32_t *table, const float *w, int64_t n)
 {
     const float *x0 = x + at[0], *x1 = x + at[1], *x2 = x + at[2], *x3 = x + at[3];
+    CONV_KEEP(x0);
+    CONV_KEEP(x1);
+    CONV_KEEP(x2);
+    CONV_KEEP(x3);
     for (int r = 0; r < CONV_ROWS; r++) {
         acc[r][0] = acc[r][1] = acc[r][2] = acc[r][3] = vec_zero();
     }

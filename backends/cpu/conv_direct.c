@@ -91,26 +91,30 @@ void CPU_NAME(conv_direct_plan)(cpu_job *job)
 }
 
 /* acc[q] += w[k] x[table[k] + at[q]] for k < n, in order, from +0. */
-VEC_INLINE void tile(vecf acc[8], const float *x, const int64_t at[8],
-                     const int32_t *table, const float *w, int64_t n)
+static __attribute__((noinline)) void tile(vecf out[8], const float *x,
+                                           const int64_t at[8], const int32_t *table,
+                                           const float *w, int64_t n)
 {
-    const float *x0 = x + at[0], *x1 = x + at[1], *x2 = x + at[2], *x3 = x + at[3];
-    const float *x4 = x + at[4], *x5 = x + at[5], *x6 = x + at[6], *x7 = x + at[7];
+    const float *p[8];
+    vecf acc[8];
+    CONV_UNROLL
     for (int q = 0; q < 8; q++) {
+        p[q] = x + at[q];
+        CONV_KEEP(p[q]);
         acc[q] = vec_zero();
     }
     CONV_NO_UNROLL
     for (int64_t k = 0; k < n; k++) {
         int64_t o = table[k];
         vecf v = vec_load(w + k * VEC_LANES);
-        acc[0] = vec_fma(vec_set1(x0[o]), v, acc[0]);
-        acc[1] = vec_fma(vec_set1(x1[o]), v, acc[1]);
-        acc[2] = vec_fma(vec_set1(x2[o]), v, acc[2]);
-        acc[3] = vec_fma(vec_set1(x3[o]), v, acc[3]);
-        acc[4] = vec_fma(vec_set1(x4[o]), v, acc[4]);
-        acc[5] = vec_fma(vec_set1(x5[o]), v, acc[5]);
-        acc[6] = vec_fma(vec_set1(x6[o]), v, acc[6]);
-        acc[7] = vec_fma(vec_set1(x7[o]), v, acc[7]);
+        CONV_UNROLL
+        for (int q = 0; q < 8; q++) {
+            acc[q] = vec_fma(vec_set1(p[q][o]), v, acc[q]);
+        }
+    }
+    CONV_UNROLL
+    for (int q = 0; q < 8; q++) {
+        out[q] = acc[q];
     }
 }
 

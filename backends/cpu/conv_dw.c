@@ -79,26 +79,46 @@ void CPU_NAME(conv_dw_plan)(cpu_job *job)
 }
 
 /* acc[r][q] += dy[r][from[i]] x[at[i] + tap[q]] for i < n, in order, from +0. */
-VEC_INLINE void tile(vecf acc[CONV_ROWS][4], const float *const dy[CONV_ROWS],
-                     const float *x, const int32_t tap[4], const int32_t *from,
-                     const int32_t *at, int64_t n)
+static __attribute__((noinline)) void
+tile(vecf out[CONV_ROWS][4], const float *const dy[CONV_ROWS], const float *x,
+     const int32_t tap[4], const int32_t *from, const int32_t *at, int64_t n)
 {
-    const float *x0 = x + tap[0], *x1 = x + tap[1], *x2 = x + tap[2], *x3 = x + tap[3];
+    const float *xq[4], *dyr[CONV_ROWS];
+    vecf acc[CONV_ROWS * 4];
+    CONV_UNROLL
+    for (int q = 0; q < 4; q++) {
+        xq[q] = x + tap[q];
+        CONV_KEEP(xq[q]);
+    }
+    CONV_UNROLL
     for (int r = 0; r < CONV_ROWS; r++) {
-        acc[r][0] = acc[r][1] = acc[r][2] = acc[r][3] = vec_zero();
+        dyr[r] = dy[r];
+        CONV_KEEP(dyr[r]);
+    }
+    CONV_UNROLL
+    for (int a = 0; a < CONV_ROWS * 4; a++) {
+        acc[a] = vec_zero();
     }
     CONV_NO_UNROLL
     for (int64_t i = 0; i < n; i++) {
         int64_t o = at[i], f = from[i];
-        vecf v0 = vec_load(x0 + o), v1 = vec_load(x1 + o);
-        vecf v2 = vec_load(x2 + o), v3 = vec_load(x3 + o);
-        for (int r = 0; r < CONV_ROWS; r++) {
-            vecf g = vec_load(dy[r] + f);
-            acc[r][0] = vec_fma(g, v0, acc[r][0]);
-            acc[r][1] = vec_fma(g, v1, acc[r][1]);
-            acc[r][2] = vec_fma(g, v2, acc[r][2]);
-            acc[r][3] = vec_fma(g, v3, acc[r][3]);
+        vecf v[4];
+        CONV_UNROLL
+        for (int q = 0; q < 4; q++) {
+            v[q] = vec_load(xq[q] + o);
         }
+        CONV_UNROLL
+        for (int r = 0; r < CONV_ROWS; r++) {
+            vecf g = vec_load(dyr[r] + f);
+            acc[4 * r] = vec_fma(g, v[0], acc[4 * r]);
+            acc[4 * r + 1] = vec_fma(g, v[1], acc[4 * r + 1]);
+            acc[4 * r + 2] = vec_fma(g, v[2], acc[4 * r + 2]);
+            acc[4 * r + 3] = vec_fma(g, v[3], acc[4 * r + 3]);
+        }
+    }
+    CONV_UNROLL
+    for (int a = 0; a < CONV_ROWS * 4; a++) {
+        out[a / 4][a % 4] = acc[a];
     }
 }
 

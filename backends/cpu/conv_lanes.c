@@ -61,9 +61,11 @@ bool CPU_NAME(conv_lanes_accepts)(const mnt_cmd *cmd)
         return false;
     }
     lanes_plan p = make_plan(cmd, NULL);
-    int64_t images = conv_round(p.g.n, VEC_LANES);
-    int64_t channels = conv_round(p.g.og, VEC_LANES);
-    return p.local <= CONV_MAX_LOCAL && p.g.n * channels >= p.g.og * images;
+    /* Share of lanes in use, here and in "direct"; that one also reads fewer bytes. */
+    int64_t here = p.g.n * conv_round(p.g.og, VEC_LANES);
+    int64_t direct = p.g.og * conv_round(p.g.n, VEC_LANES);
+    return here > direct ? p.local <= CONV_MAX_LOCAL
+                         : here == direct && p.local <= CONV_MAX_LOCAL / 4;
 }
 
 void CPU_NAME(conv_lanes_plan)(cpu_job *job)

@@ -267,6 +267,15 @@ void CPU_NAME(conv_from_last)(float *dst, const float *src, int64_t c, int64_t h
 
 /* ---- gradients of a 2x2 pool ---- */
 
+#if defined(VEC_AVX2)
+/* The set bits of a number of four bits, lowest first. */
+static const int32_t kept[16][4] = {
+    { 0 },    { 0 },       { 1 },       { 0, 1 },       { 2 },    { 0, 2 },
+    { 1, 2 }, { 0, 1, 2 }, { 3 },       { 0, 3 },       { 1, 3 }, { 0, 1, 3 },
+    { 2, 3 }, { 0, 2, 3 }, { 1, 2, 3 }, { 0, 1, 2, 3 },
+};
+#endif
+
 int64_t CPU_NAME(conv_pool_list)(int32_t *off, float *val, const float *dy,
                                  const uint8_t *winner, const int32_t *base,
                                  const int32_t tab[4], int64_t count)
@@ -284,6 +293,23 @@ int64_t CPU_NAME(conv_pool_list)(int32_t *off, float *val, const float *dy,
         _mm512_storeu_ps(val + n, _mm512_maskz_compress_ps(m, g));
         _mm512_storeu_si512(off + n, _mm512_maskz_compress_epi32(m, o));
         n += __builtin_popcount(m);
+    }
+#elif defined(VEC_AVX2)
+    __m128 table = _mm_loadu_ps((const float *)(const void *)tab);
+    for (; p + 4 <= count; p += 4) {
+        __m128 g = _mm_loadu_ps(dy + p);
+        int32_t four;
+        memcpy(&four, winner + p, 4);
+        __m128i e = _mm_cvtepu8_epi32(_mm_cvtsi32_si128(four));
+        __m128i o = _mm_castps_si128(_mm_permutevar_ps(table, e));
+        o = _mm_add_epi32(o,
+                          _mm_loadu_si128((const __m128i *)(const void *)(base + p)));
+        int m = _mm_movemask_ps(_mm_cmp_ps(g, _mm_setzero_ps(), _CMP_NEQ_UQ));
+        __m128i pick = _mm_loadu_si128((const __m128i *)(const void *)kept[m]);
+        _mm_storeu_ps(val + n, _mm_permutevar_ps(g, pick));
+        o = _mm_castps_si128(_mm_permutevar_ps(_mm_castsi128_ps(o), pick));
+        _mm_storeu_si128((__m128i *)(void *)(off + n), o);
+        n += __builtin_popcount((unsigned)m);
     }
 #endif
     for (; p < count; p++) {

@@ -12,23 +12,65 @@
 
 #include "conv_kernels.h"
 
-/* Vectors of sums that stay in registers. */
-#if defined(VEC_AVX512) || defined(VEC_NEON)
-#define SUMS     15
-#define MAX_WIDE 3
+/*
+ * Vectors of this kernel have at most eight lanes. Taps begin at any pixel, so longer
+ * loads would cross a cache line more often than they save an instruction.
+ */
+#if defined(VEC_AVX512)
+#define LANES 8
+typedef float vec8 __attribute__((vector_size(32)));
+
+VEC_INLINE vec8 vec8_load(const float *p)
+{
+    return (vec8)_mm256_loadu_ps(p);
+}
+
+VEC_INLINE vec8 vec8_fma(float a, vec8 b, vec8 c)
+{
+    return (vec8)_mm256_fmadd_ps(_mm256_set1_ps(a), (__m256)b, (__m256)c);
+}
+
+VEC_INLINE void vec8_store(float *p, vec8 v)
+{
+    _mm256_storeu_ps(p, (__m256)v);
+}
 #else
-#define SUMS     10
-#define MAX_WIDE 2
+#define LANES VEC_LANES
+typedef vecf vec8;
+
+VEC_INLINE vec8 vec8_load(const float *p)
+{
+    return vec_load(p);
+}
+
+VEC_INLINE vec8 vec8_fma(float a, vec8 b, vec8 c)
+{
+    return vec_fma(vec_set1(a), b, c);
+}
+
+VEC_INLINE void vec8_store(float *p, vec8 v)
+{
+    vec_store(p, v);
+}
 #endif
+
+/* A tile of sums in registers: `lines` kernel lines x `wide` vectors, or a few channels
+ * x lines x 1 where one channel would leave the adders waiting. */
 #define MAX_LINES 5
-#define TOGETHER  3 /* lists walked at once where one leaves registers unused */
+#if defined(VEC_AVX512) || defined(VEC_NEON)
+#define MAX_WIDE 5
+#define TOGETHER 4
+#else
+#define MAX_WIDE 2
+#define TOGETHER 2
+#endif
 
 typedef struct dw_plan {
     conv_geom g;
-    int64_t cp, row;    /* channels; floats a padded line */
-    int64_t wide;       /* vectors a kernel line */
-    int64_t slab, size; /* floats of a channel's sums; of all channels' */
-    int64_t list;       /* entries there is room for */
+    int64_t cp, row;     /* channels; floats a padded line */
+    int64_t wide, pitch; /* vectors, floats a kernel line */
+    int64_t slab, size;  /* floats of a channel's sums; of all channels' */
+    int64_t list;        /* entries there is room for */
     size_t local;
 } dw_plan;
 
@@ -37,7 +79,7 @@ typedef struct dw_scratch {
     int32_t *base;
     int32_t *off[TOGETHER];
     float *val[TOGETHER];
-    float *level[5];
+    float *level[4];
 } dw_scratch;
 
 static dw_scratch cut_scratch(const dw_plan *p, char *local, size_t *bytes)
@@ -51,7 +93,7 @@ static dw_scratch cut_scratch(const dw_plan *p, char *local, size_t *bytes)
         s.val[i] = conv_cut(&a, p->list * 4);
     }
     s.level[0] = NULL;
-    for (int i = 1; i < 5; i++) {
+    for (int i = 1; i < 4; i++) {
         s.level[i] = conv_cut(&a, p->size * 4);
     }
     *bytes = a.used;
@@ -64,9 +106,10 @@ static dw_plan make_plan(const mnt_cmd *cmd)
     p.g = CPU_NAME(conv_geom_dw)(cmd);
     p.cp = CPU_NAME(conv_channels)(p.g.c);
     p.row = p.g.wp * p.cp;
-    p.wide = conv_ceil(p.g.kw * p.cp, VEC_LANES);
-    p.slab = p.g.kh * p.wide * VEC_LANES;
-    p.size = p.g.oc * p.slab;
+    p.wide = conv_ceil(p.g.kw * p.cp, LANES);
+    p.pitch = p.wide * LANES;
+    p.slab = p.g.kh * p.pitch;
+    p.size = conv_round(p.g.oc * p.slab, VEC_LANES);
     p.list = p.g.yh * p.g.yw + VEC_LANES;
     cut_scratch(&p, NULL, &p.local);
     return p;
@@ -96,129 +139,111 @@ void CPU_NAME(conv_pool_dw_plan)(cpu_job *job)
     job->units[1] = p.g.oc;
 }
 
-/* out[r][v] = sum of val[i] x[off[i] + r line + v], lines x wide vectors. */
-VEC_INLINE void sums(float *out, int64_t pitch, const float *x, int64_t line,
-                     const int32_t *off, const float *val, int64_t n, int lines,
-                     int wide)
+/*
+ * out[o][r][v] = sum over i of val[o][i] x[off[o][i] + r line + v]: `count` channels, a
+ * tile of lines x wide vectors each. With `add` it is added to out, which then holds
+ * the sample before: the first step of numerics C6's tree.
+ */
+VEC_INLINE void sums(const dw_plan *p, const dw_scratch *s, float *out, const float *x,
+                     int64_t n, bool add, int count, int lines, int wide)
 {
-    vecf acc[MAX_LINES * MAX_WIDE];
-    for (int i = 0; i < lines * wide; i++) {
-        acc[i] = vec_zero();
+    int64_t line = p->g.dh * p->row;
+    vec8 acc[MAX_LINES * MAX_WIDE];
+    CONV_UNROLL
+    for (int a = 0; a < count * lines * wide; a++) {
+        acc[a] = (vec8){ 0 };
     }
     CONV_NO_UNROLL
     for (int64_t i = 0; i < n; i++) {
-        vecf g = vec_set1(val[i]);
-        const float *at = x + off[i];
-        for (int r = 0; r < lines; r++) {
-            for (int v = 0; v < wide; v++) {
-                acc[r * wide + v] = vec_fma(g, vec_load(at + r * line + v * VEC_LANES),
-                                            acc[r * wide + v]);
+        CONV_UNROLL
+        for (int o = 0; o < count; o++) {
+            float g = s->val[o][i];
+            const float *at = x + s->off[o][i];
+            CONV_UNROLL
+            for (int t = 0; t < lines * wide; t++) {
+                int a = o * lines * wide + t;
+                vec8 v = vec8_load(at + t / wide * line + t % wide * LANES);
+                acc[a] = vec8_fma(g, v, acc[a]);
             }
         }
     }
-    for (int r = 0; r < lines; r++) {
-        for (int v = 0; v < wide; v++) {
-            vec_store(out + r * pitch + v * VEC_LANES, vec_zero() + acc[r * wide + v]);
-        }
+    CONV_UNROLL
+    for (int a = 0; a < count * lines * wide; a++) {
+        int o = a / (lines * wide), t = a % (lines * wide);
+        float *to = out + o * p->slab + t / wide * p->pitch + t % wide * LANES;
+        vec8 y = (vec8){ 0 } + acc[a];
+        vec8_store(to, add ? vec8_load(to) + y : y);
     }
 }
 
-typedef void sums_fn(float *out, int64_t pitch, const float *x, int64_t line,
-                     const int32_t *off, const float *val, int64_t n);
+typedef void sums_fn(const dw_plan *p, const dw_scratch *s, float *out, const float *x,
+                     int64_t n, bool add);
 
-#define SUMS_OF(lines, wide)                                                           \
-    static void sums_##lines##x##wide(float *out, int64_t pitch, const float *x,       \
-                                      int64_t line, const int32_t *off,                \
-                                      const float *val, int64_t n)                     \
+#define SUMS(count, lines, wide)                                                       \
+    static void sums_##count##_##lines##x##wide(const dw_plan *p, const dw_scratch *s, \
+                                                float *out, const float *x, int64_t n, \
+                                                bool add)                              \
     {                                                                                  \
-        sums(out, pitch, x, line, off, val, n, lines, wide);                           \
+        sums(p, s, out, x, n, add, count, lines, wide);                                \
     }
+#define SUMS_OF(count, wide)                                                           \
+    SUMS(count, 1, wide)                                                               \
+    SUMS(count, 2, wide)                                                               \
+    SUMS(count, 3, wide)                                                               \
+    SUMS(count, 5, wide)
+#define NAMES(count, wide)                                                             \
+    {                                                                                  \
+        sums_##count##_1x##wide, sums_##count##_2x##wide, sums_##count##_3x##wide,     \
+            sums_##count##_5x##wide                                                    \
+    }
+
 SUMS_OF(1, 1)
-SUMS_OF(2, 1)
-SUMS_OF(3, 1)
-SUMS_OF(4, 1)
-SUMS_OF(5, 1)
 SUMS_OF(1, 2)
-SUMS_OF(2, 2)
-SUMS_OF(3, 2)
-SUMS_OF(4, 2)
-SUMS_OF(5, 2)
-#if MAX_WIDE == 3
+#if MAX_WIDE == 5
 SUMS_OF(1, 3)
-SUMS_OF(2, 3)
-SUMS_OF(3, 3)
-SUMS_OF(4, 3)
-SUMS_OF(5, 3)
+SUMS_OF(1, 5)
+SUMS_OF(4, 1)
+static sums_fn *const together[4] = NAMES(4, 1);
+#else
+SUMS_OF(2, 1)
+static sums_fn *const together[4] = NAMES(2, 1);
 #endif
 
-static sums_fn *const sums_of[MAX_WIDE][MAX_LINES] = {
-    { sums_1x1, sums_2x1, sums_3x1, sums_4x1, sums_5x1 },
-    { sums_1x2, sums_2x2, sums_3x2, sums_4x2, sums_5x2 },
-#if MAX_WIDE == 3
-    { sums_1x3, sums_2x3, sums_3x3, sums_4x3, sums_5x3 },
+/* Tiles by size: 1, 2, 3, 5 lines; 1, 2, 3, 5 vectors. */
+static sums_fn *const single[][4] = {
+    NAMES(1, 1),
+    NAMES(1, 2),
+#if MAX_WIDE == 5
+    NAMES(1, 3),
+    NAMES(1, 5),
 #endif
 };
 
-/* One channel's sums over one image. */
-static void channel(const dw_plan *p, const dw_scratch *s, float *out, int64_t n)
+/* The largest tile size up to n: its place in the lists above. */
+static int tile_size(int64_t n, int most, int64_t *size)
 {
-    int64_t line = p->g.dh * p->row, pitch = p->wide * VEC_LANES;
-    for (int64_t v = 0; v < p->wide; v += MAX_WIDE) {
-        int64_t wide = conv_min(MAX_WIDE, p->wide - v);
-        for (int64_t r = 0; r < p->g.kh; r += MAX_LINES) {
-            int64_t lines = conv_min(MAX_LINES, p->g.kh - r);
-            sums_of[wide - 1][lines - 1](out + r * pitch + v * VEC_LANES, pitch,
-                                         s->x + r * line + v * VEC_LANES, line,
-                                         s->off[0], s->val[0], n);
-        }
+    static const int sizes[4] = { 1, 2, 3, 5 };
+    int i = 3;
+    while (sizes[i] > n || sizes[i] > most) {
+        i--;
     }
+    *size = sizes[i];
+    return i;
 }
 
-/* Three channels at once, where a channel has few sums. */
-VEC_INLINE void sums3(float *out, int64_t slab, const float *x, int64_t line,
-                      const dw_scratch *s, int64_t n, int lines)
+/* The sums of `count` channels over one image: lists of n entries are in s. */
+static void channels(const dw_plan *p, const dw_scratch *s, float *out, int64_t n,
+                     bool add, int count)
 {
-    vecf acc[TOGETHER * MAX_LINES];
-    for (int i = 0; i < TOGETHER * lines; i++) {
-        acc[i] = vec_zero();
-    }
-    CONV_NO_UNROLL
-    for (int64_t i = 0; i < n; i++) {
-        for (int o = 0; o < TOGETHER; o++) {
-            vecf g = vec_set1(s->val[o][i]);
-            const float *at = x + s->off[o][i];
-            for (int r = 0; r < lines; r++) {
-                acc[o * lines + r] =
-                    vec_fma(g, vec_load(at + r * line), acc[o * lines + r]);
-            }
+    int64_t line = p->g.dh * p->row, wide, lines;
+    for (int64_t v = 0; v < p->wide; v += wide) {
+        int w = tile_size(p->wide - v, MAX_WIDE, &wide);
+        for (int64_t r = 0; r < p->g.kh; r += lines) {
+            int l = tile_size(p->g.kh - r, MAX_LINES, &lines);
+            sums_fn *fn = count > 1 ? together[l] : single[w][l];
+            fn(p, s, out + r * p->pitch + v * LANES, s->x + r * line + v * LANES, n,
+               add);
         }
-    }
-    for (int o = 0; o < TOGETHER; o++) {
-        for (int r = 0; r < lines; r++) {
-            vec_store(out + o * slab + r * VEC_LANES, vec_zero() + acc[o * lines + r]);
-        }
-    }
-}
-
-static void channels3(const dw_plan *p, const dw_scratch *s, float *out, int64_t n)
-{
-    int64_t line = p->g.dh * p->row;
-    switch (p->g.kh) {
-    case 1:
-        sums3(out, p->slab, s->x, line, s, n, 1);
-        break;
-    case 2:
-        sums3(out, p->slab, s->x, line, s, n, 2);
-        break;
-    case 3:
-        sums3(out, p->slab, s->x, line, s, n, 3);
-        break;
-    case 4:
-        sums3(out, p->slab, s->x, line, s, n, 4);
-        break;
-    default:
-        sums3(out, p->slab, s->x, line, s, n, 5);
-        break;
     }
 }
 
@@ -246,22 +271,22 @@ static int64_t make_lists(const cpu_job *job, const dw_plan *p, const dw_scratch
     return most;
 }
 
+/* An image's sums, stored or, as the second of a pair, added. */
 static void sample(const cpu_job *job, const dw_plan *p, const dw_scratch *s,
-                   int64_t image, float *out)
+                   int64_t image, float *out, bool add)
 {
     const conv_geom *g = &p->g;
     const float *x = (const float *)job->in[0] + image * g->c * g->h * g->w;
     CPU_NAME(conv_to_last)
     (s->x + g->ph * p->row + g->pw * p->cp, x, g->c, g->h, g->w, p->row);
-    int64_t oc = 0;
-    if (p->wide == 1 && g->kh <= MAX_LINES && TOGETHER * g->kh <= SUMS) {
-        for (; oc + TOGETHER <= g->oc; oc += TOGETHER) {
-            int64_t n = make_lists(job, p, s, image, oc, TOGETHER);
-            channels3(p, s, out + oc * p->slab, n);
-        }
+    int64_t oc = 0, n;
+    for (; p->wide == 1 && oc + TOGETHER <= g->oc; oc += TOGETHER) {
+        n = make_lists(job, p, s, image, oc, TOGETHER);
+        channels(p, s, out + oc * p->slab, n, add, TOGETHER);
     }
     for (; oc < g->oc; oc++) {
-        channel(p, s, out + oc * p->slab, make_lists(job, p, s, image, oc, 1));
+        n = make_lists(job, p, s, image, oc, 1);
+        channels(p, s, out + oc * p->slab, n, add, 1);
     }
 }
 
@@ -279,8 +304,11 @@ static void run_unit(const cpu_job *job, const dw_plan *p, int64_t unit, char *l
             (int32_t)(i / g->yw * 2 * g->sh * p->row + i % g->yw * 2 * g->sw * p->cp);
     }
     int64_t end = conv_min(g->n, (unit + 1) * CONV_UNIT);
-    for (int64_t i = unit * CONV_UNIT; i < end; i++) {
-        sample(job, p, &s, i, conv_tree_top(&t));
+    for (int64_t i = unit * CONV_UNIT; i < end; i += 2) {
+        sample(job, p, &s, i, conv_tree_top(&t), false);
+        if (i + 1 < end) {
+            sample(job, p, &s, i + 1, conv_tree_top(&t), true);
+        }
         CPU_NAME(conv_tree_push)(&t);
     }
     CPU_NAME(conv_tree_finish)(&t);
@@ -297,7 +325,7 @@ static void finish(const cpu_job *job, const dw_plan *p, int64_t oc, char *local
     for (int64_t c = 0; c < g->c; c++) {
         for (int64_t i = 0; i < g->kh; i++) {
             for (int64_t j = 0; j < g->kw; j++) {
-                *dw++ = total[i * p->wide * VEC_LANES + j * p->cp + c];
+                *dw++ = total[i * p->pitch + j * p->cp + c];
             }
         }
     }

@@ -107,12 +107,17 @@ VEC_INLINE void scatter(float *x, int64_t line, const float *w, int64_t pitch,
         int64_t shift = off[i] & (VEC_LANES - 1);
         float *at = x + (off[i] - shift);
         const float *wi = w + shift * place;
+        CONV_UNROLL
         for (int64_t r = 0; r < lines; r++) {
+            CONV_UNROLL
             for (int64_t v = 0; v < wide; v++) {
-                float *to = at + r * line + v * VEC_LANES;
-                vecf wv = vec_load(wi + r * pitch + v * VEC_LANES);
-                vec_store(to, vec_fma(g, wv, vec_load(to)));
+                float *to = at + v * VEC_LANES;
+                vec_store(to, vec_fma(g, vec_load(wi + v * VEC_LANES), vec_load(to)));
             }
+            at += line;
+            wi += pitch;
+            CONV_KEEP(at);
+            CONV_KEEP(wi);
         }
     }
 }
@@ -125,7 +130,17 @@ static void scatter_any(float *x, int64_t line, const float *w, int64_t pitch,
                         int64_t place, const int32_t *off, const float *val, int64_t n,
                         int64_t lines, int64_t wide)
 {
-    scatter(x, line, w, pitch, place, off, val, n, lines, wide);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t shift = off[i] & (VEC_LANES - 1);
+        for (int64_t r = 0; r < lines; r++) {
+            float *at = x + (off[i] - shift) + r * line;
+            const float *wi = w + shift * place + r * pitch;
+            for (int64_t v = 0; v < wide * VEC_LANES; v += VEC_LANES) {
+                vec_store(at + v, vec_fma(vec_set1(val[i]), vec_load(wi + v),
+                                          vec_load(at + v)));
+            }
+        }
+    }
 }
 
 /* The loops of sizes that nets have, unrolled. */

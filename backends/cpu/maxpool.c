@@ -215,20 +215,21 @@ static void grad_plan(cpu_job *job)
     cpu_plan_units(job, job->cmd->out[0].dim[0] * job->cmd->out[0].dim[1]);
 }
 
-/* Two vectors of each of the two input lines a, b. */
-VEC_INLINE void widen(float *a, float *b, const float *dy, const uint8_t *winner)
+/* 2 n <= 2 VEC_LANES values of each of the two input lines a, b. */
+VEC_INLINE void widen(float *a, float *b, const float *dy, const uint8_t *winner, int n)
 {
-    pool_bytes bytes;
-    memcpy(&bytes, winner, VEC_LANES);
+    pool_bytes bytes = { 0 };
+    memcpy(&bytes, winner, (size_t)n);
     veci w = __builtin_convertvector(bytes, veci);
-    vecf g = vec_zero() + vec_load(dy), zero = vec_zero(), v[4];
+    vecf g = vec_zero() + vec_load_n(dy, n), v[4];
     for (int e = 0; e < 4; e++) {
-        v[e] = vec_select(w == vec_set1_i(e), g, zero);
+        v[e] = vec_select(w == vec_set1_i(e), g, vec_zero());
     }
-    vec_store(a, CONV_LOW(v[0], v[1]));
-    vec_store(a + VEC_LANES, CONV_HIGH(v[0], v[1]));
-    vec_store(b, CONV_LOW(v[2], v[3]));
-    vec_store(b + VEC_LANES, CONV_HIGH(v[2], v[3]));
+    int lo = 2 * n < VEC_LANES ? 2 * n : VEC_LANES, hi = 2 * n - lo;
+    vec_store_n(a, CONV_LOW(v[0], v[1]), lo);
+    vec_store_n(a + lo, CONV_HIGH(v[0], v[1]), hi);
+    vec_store_n(b, CONV_LOW(v[2], v[3]), lo);
+    vec_store_n(b + lo, CONV_HIGH(v[2], v[3]), hi);
 }
 
 static void widen_plane(const pool_geom *g, float *dx, const float *dy,
@@ -238,15 +239,12 @@ static void widen_plane(const pool_geom *g, float *dx, const float *dy,
         float *a = dx + 2 * i * g->w, *b = a + g->w;
         int64_t j = 0;
         for (; j + VEC_LANES <= g->ow; j += VEC_LANES) {
-            widen(a + 2 * j, b + 2 * j, dy + i * g->ow + j, winner + i * g->ow + j);
+            widen(a + 2 * j, b + 2 * j, dy + i * g->ow + j, winner + i * g->ow + j,
+                  VEC_LANES);
         }
-        for (; j < g->ow; j++) {
-            float v = 0.0f + dy[i * g->ow + j];
-            int e = winner[i * g->ow + j];
-            a[2 * j] = e == 0 ? v : 0.0f;
-            a[2 * j + 1] = e == 1 ? v : 0.0f;
-            b[2 * j] = e == 2 ? v : 0.0f;
-            b[2 * j + 1] = e == 3 ? v : 0.0f;
+        if (j < g->ow) {
+            widen(a + 2 * j, b + 2 * j, dy + i * g->ow + j, winner + i * g->ow + j,
+                  (int)(g->ow - j));
         }
         for (j = 2 * g->ow; j < g->w; j++) {
             a[j] = b[j] = 0.0f;
