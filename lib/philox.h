@@ -2,15 +2,25 @@
 /*
  * Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as
  * 1, 2, 3; SC 2011), the project's only random generator: a keyed bijection of a
- * 128-bit counter, so any number of the sequence is computed on its own.
+ * 128-bit counter, so any number of the sequence is computed on its own. C and Metal at
+ * once, for the library, the kernels and the shaders.
  */
 #ifndef MNTI_PHILOX_H
 #define MNTI_PHILOX_H
 
+#ifdef __METAL_VERSION__
+#include <metal_stdlib>
+using namespace metal;
+#define MNTI_THREAD thread /* address space of a pointer to a thread's own memory */
+#else
 #include <stdint.h>
+#define MNTI_THREAD
+#endif
 
-static inline void mnti_philox(const uint32_t counter[4], const uint32_t key[2],
-                               uint32_t out[4])
+/* counter[4] and key[2] to four random words; out may be counter. */
+static inline void mnti_philox(const MNTI_THREAD uint32_t *counter,
+                               const MNTI_THREAD uint32_t *key,
+                               MNTI_THREAD uint32_t *out)
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];

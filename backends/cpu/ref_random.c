@@ -12,7 +12,7 @@ static void ref_words(const cpu_job *job, int64_t block, uint32_t words[4])
     const uint32_t counter[4] = { (uint32_t)block, (uint32_t)(block >> 32),
                                   *(const uint32_t *)job->in[0], a->stream };
     const uint32_t key[2] = { (uint32_t)a->seed, (uint32_t)(a->seed >> 32) };
-    cpu_philox(counter, key, words);
+    mnti_philox(counter, key, words);
 }
 
 /* Word element % 4 of block element / 4: u in [0, 1), y = fma(u, hi - lo, lo). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Scalar mathematics of the kernels: fma without hardware, exp, log, tanh, sigmoid,
- * erf, cos(pi x), Philox. One definition for every instruction set; vector and GPU code
+ * erf, cos(pi x). One definition for every instruction set; vector and GPU code
  * repeats it operation by operation to get the same bits.
  *
  * So every function is straight-line: + - * / and fma correctly rounded, integer
@@ -16,13 +16,13 @@
 #ifdef __METAL_VERSION__
 #include <metal_stdlib>
 using namespace metal;
-#define CPU_THREAD thread /* address space of a pointer to a thread's own memory */
 #else
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-#define CPU_THREAD
 #endif
+
+#include "../../lib/philox.h"
 
 #define CPU_FLT_MIN 0x1p-126f
 #define CPU_RINT    0x1.8p23f /* x + this - this rounds |x| < 2^22 to an integer */
@@ -258,29 +258,6 @@ static inline float cpu_erff(float x)
 static inline float cpu_unit_u8(uint8_t x)
 {
     return (float)x / 255.0f;
-}
-
-/* Philox4x32-10: Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.
- */
-static inline void cpu_philox(const CPU_THREAD uint32_t *counter,
-                              const CPU_THREAD uint32_t *key, CPU_THREAD uint32_t *out)
-{
-    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
-    uint32_t k0 = key[0], k1 = key[1];
-    for (int round = 0; round < 10; round++) {
-        uint64_t p = (uint64_t)0xd2511f53u * c0;
-        uint64_t q = (uint64_t)0xcd9e8d57u * c2;
-        c0 = (uint32_t)(q >> 32) ^ c1 ^ k0;
-        c1 = (uint32_t)q;
-        c2 = (uint32_t)(p >> 32) ^ c3 ^ k1;
-        c3 = (uint32_t)p;
-        k0 += 0x9e3779b9u;
-        k1 += 0xbb67ae85u;
-    }
-    out[0] = c0;
-    out[1] = c1;
-    out[2] = c2;
-    out[3] = c3;
 }
 
 #endif

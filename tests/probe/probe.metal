@@ -67,7 +67,7 @@ kernel void probe_random(const device uint32_t *in [[buffer(0)]],
     uint32_t hash = 2166136261u;
     for (uint32_t k = 0; k < n; k++) {
         uint32_t counter[4] = { i, k, 0, in[0] }, key[2] = { 1, 2 }, word[4];
-        cpu_philox(counter, key, word);
+        mnti_philox(counter, key, word);
         float a = cpu_float((word[0] & 0x80ffffffu) + 0x3f000000u);
         float b = cpu_float((word[1] & 0x80ffffffu) + 0x3f000000u);
         float c = cpu_float((word[2] & 0x81ffffffu) + 0x3e800000u);
@@ -165,7 +165,7 @@ kernel void probe_philox(const device uint32_t *in [[buffer(0)]],
                          uint i [[thread_position_in_grid]])
 {
     uint32_t counter[4] = { i, 0, n, 7 }, key[2] = { in[0], in[1] }, word[4];
-    cpu_philox(counter, key, word);
+    mnti_philox(counter, key, word);
     for (uint32_t k = 0; k < 4; k++)
         out[6 * i + k] = word[k];
     float u1 = (float)((word[0] >> 8) + 1) * 0x1p-24f;
