@@ -4,8 +4,9 @@
  *
  * Both sides work in turn in one process, a pair a sample, so that a busy machine slows
  * both. Printed are the median times, the GFLOP/s of the fastest samples and the median
- * of the pairs' ratios. Packing is part of our time, except in rows marked "kept", where
- * B is a parameter packed before. The other side adds bias and relu in its own loop.
+ * of the pairs' ratios. Packing is part of our time, except in rows marked "kept",
+ * where B is a parameter packed before. The other side adds bias and relu in its own
+ * loop.
  */
 #define _POSIX_C_SOURCE 200809L
 #include "../backends/cpu/cpu.h"
