@@ -103,7 +103,7 @@ static mnt_status subject_create(subject *u, bench *b, lane *l, mode m, int64_t 
 {
     options opt = *b->s->opt;
     opt.batch = batch;
-    opt.lr = 1e-4f; /* small: the time of a step must not depend on where it leads */
+    opt.lr = 1e-4f; /* the time of a step must not depend on where it leads */
     *u = (subject){ .replays = 1 };
     mnt_status st = mnt_model_create(&u->model, l->dev, NULL);
     if (st != MNT_OK)
@@ -246,6 +246,7 @@ static mnt_status check_batch(session *s)
 mnt_status bench_run(session *s)
 {
     bench b = { .s = s };
+    recipe_defaults(s->opt, s->app);
     mnt_status st = check_batch(s);
     if (st == MNT_OK)
         st = open_lanes(&b);

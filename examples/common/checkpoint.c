@@ -9,7 +9,7 @@
 
 #define FACT_TEXT 64
 
-static const char *optimizer_name(optimizer o)
+static const char *optimizer_name(run_optimizer o)
 {
     return o == OPT_SGD ? "sgd" : "adam";
 }
@@ -205,7 +205,7 @@ mnt_status checkpoint_resume(session *s, run_state *state, const char *path)
     memcpy(&state->loss_sum, &word, sizeof word);
     state->correct = (int32_t)correct;
     state->step = mnt_model_step(s->model);
-    o->given |= GIVEN_LR; /* the file's rate, not the default one */
+    o->given |= GIVEN_LR | GIVEN_OPTIMIZER; /* the file's, not the defaults */
     return MNT_OK;
 }
 

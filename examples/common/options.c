@@ -84,16 +84,14 @@ static parsed read_count(const parser *p, const char *s, int64_t hi, int *out)
     return r;
 }
 
+/* Within what summary.json can hold as an integer. */
 static parsed read_seed(const parser *p, const char *s, uint64_t *out)
 {
-    char *end;
-    errno = 0;
-    unsigned long long v = strtoull(s, &end, 10);
-    if (*s < '0' || *s > '9' || *end != '\0' || errno != 0)
-        return usage(p, "--%s: '%s' is not a whole number from 0 to 2^64-1", p->name,
-                     s);
-    *out = v;
-    return PARSED_RUN;
+    int64_t v = 0;
+    parsed r = read_int(p, s, 0, INT64_MAX, &v);
+    if (r == PARSED_RUN)
+        *out = (uint64_t)v;
+    return r;
 }
 
 static parsed read_real(const parser *p, const char *s, float lo, float hi, float *out)
@@ -253,7 +251,8 @@ static parsed check(const parser *p)
     if (o->compare != NULL && (o->cmd != CMD_TRAIN || o->resume))
         return usage(p, "--compare goes with neither %s",
                      o->resume ? "--resume" : "eval nor bench");
-    if ((o->given & GIVEN_MOMENTUM) != 0 && o->optimizer == OPT_ADAM)
+    if ((o->given & GIVEN_MOMENTUM) != 0 && (o->given & GIVEN_OPTIMIZER) != 0 &&
+        o->optimizer == OPT_ADAM)
         return usage(p, "--momentum belongs to --optimizer sgd");
     return PARSED_RUN;
 }

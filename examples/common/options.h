@@ -9,7 +9,6 @@
 #include "common/run.h"
 
 typedef enum command { CMD_TRAIN, CMD_EVAL, CMD_BENCH, CMD_HELP } command;
-typedef enum optimizer { OPT_SGD, OPT_ADAM } optimizer;
 
 /* Bits of options.given: a resumed run takes what was not given from its checkpoint. */
 enum {
@@ -38,8 +37,8 @@ typedef struct options {
     int64_t ckpt_every; /* 0: each epoch */
     int64_t log_every;  /* 0: chosen */
     uint64_t seed;
-    optimizer optimizer;
-    float lr; /* 0 when not given: chosen by recipe_defaults() */
+    run_optimizer optimizer;
+    float lr; /* when not given: chosen by recipe_defaults(), as is the optimizer */
     float momentum, weight_decay;
     bool resume, profile;
     unsigned given;

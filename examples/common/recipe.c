@@ -3,11 +3,10 @@
 
 #include <math.h>
 
-/* Factors of the peak rate at these epochs, linear between; constant after the last.
- * A warm-up, a level stretch, a fall to a tenth by the end of the third epoch, and a
- * slow tail for longer runs. */
-static const float epoch_at[] = { 0.0f, 0.5f, 2.0f, 3.0f, 10.0f };
-static const float factor_at[] = { 0.1f, 1.0f, 1.0f, 0.02f, 0.01f };
+/* Factors of the peak rate at these epochs, linear between: up, level, down by the end
+ * of the third epoch, and a tail that longer runs spend refining. */
+static const float epoch_at[] = { 0.0f, 0.6f, 1.5f, 3.0f, 10.0f };
+static const float factor_at[] = { 0.05f, 1.0f, 1.0f, 0.02f, 0.005f };
 enum { POINTS = sizeof epoch_at / sizeof epoch_at[0] };
 
 static mnt_schedule schedule(int64_t steps_per_epoch)
@@ -23,13 +22,22 @@ static mnt_schedule schedule(int64_t steps_per_epoch)
     return s;
 }
 
+/*
+ * Rates are chosen at a batch of 256. Steps of a smaller batch are noisier: sgd's rate
+ * falls with the batch, adam's with its root, for its steps are already normalised. A
+ * larger batch allows less than the root promises, as fewer steps warm up.
+ */
 void recipe_defaults(options *opt, const run_app *app)
 {
+    float ratio = (float)opt->batch / 256.0f;
+    if ((opt->given & GIVEN_OPTIMIZER) == 0)
+        opt->optimizer = (opt->given & GIVEN_MOMENTUM) != 0 ? OPT_SGD : app->optimizer;
     if ((opt->given & GIVEN_LR) != 0)
         return;
-    float base = opt->optimizer == OPT_SGD ? app->sgd_lr : app->adam_lr;
-    float scale = sqrtf((float)opt->batch / 256.0f);
-    opt->lr = base * fminf(scale, 1.5f);
+    if (opt->optimizer == OPT_SGD)
+        opt->lr = app->sgd_lr * (ratio < 1.0f ? ratio : fminf(sqrtf(ratio), 1.5f));
+    else
+        opt->lr = app->adam_lr * fminf(sqrtf(ratio), 1.5f);
 }
 
 static void optimize(mnt_graph *g, const options *o, int64_t steps_per_epoch)
@@ -40,8 +48,9 @@ static void optimize(mnt_graph *g, const options *o, int64_t steps_per_epoch)
                                  .nesterov = o->momentum > 0.0f,
                                  .weight_decay = o->weight_decay, .schedule = plan));
     else
-        mnt_adam(g, &MNT_ADAM_DESC(.lr = o->lr, .weight_decay = o->weight_decay,
-                                   .decoupled = true, .schedule = plan));
+        mnt_adam(g, &MNT_ADAM_DESC(.lr = o->lr, .beta1 = 0.8f, .beta2 = 0.99f,
+                                   .weight_decay = o->weight_decay, .decoupled = true,
+                                   .schedule = plan));
 }
 
 mnt_status step_graph_create(step_graph *out, mnt_device *dev, mnt_model *model,

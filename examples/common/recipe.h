@@ -17,7 +17,7 @@ typedef struct step_graph {
     mnt_tensor *correct;  /* i32: sum over replays of right answers */
 } step_graph;
 
-/* The peak learning rate where --lr was not given. */
+/* Optimizer and peak learning rate where they were not given. */
 void recipe_defaults(options *opt, const run_app *app);
 
 /* Records and compiles one training step. step_graph_destroy() after failure, too. */

@@ -9,12 +9,15 @@
 
 #include <mnt/mnt.h>
 
+typedef enum run_optimizer { OPT_SGD, OPT_ADAM } run_optimizer;
+
 typedef struct run_app {
     const char *name;
     const char *network; /* one line for --help */
     /* Records the network: x f32 [N,1,28,28] -> logits [N,10]. */
     mnt_tensor *(*forward)(mnt_graph *g, mnt_tensor *x);
-    /* Learning rates at a batch of 256; larger batches scale them (recipe.c). */
+    run_optimizer optimizer; /* without --optimizer */
+    /* Peak learning rates at a batch of 256; other batches scale them (recipe.c). */
     float sgd_lr, adam_lr;
 } run_app;
 

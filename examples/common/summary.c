@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdlib.h>
 
 static double sum_seconds(const metrics_row *rows, size_t count)
 {
@@ -19,18 +20,29 @@ static json_t *number_or_null(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
+/* The shortest decimal that is this f32: 0.1, not 0.100000001. */
+static json_t *option(float x)
+{
+    char text[32];
+    int digits = 1;
+    do
+        snprintf(text, sizeof text, "%.*g", digits, (double)x);
+    while (strtof(text, NULL) != x && digits++ < 9);
+    return json_real(strtod(text, NULL));
+}
+
 static json_t *run_object(session *s)
 {
     const options *o = s->opt;
     bool sgd = o->optimizer == OPT_SGD;
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:i, s:I, s:I, s:I, s:s, s:f, s:o, s:f}", "model",
+        "{s:s, s:s, s:s, s:s, s:I, s:i, s:I, s:I, s:I, s:s, s:o, s:o, s:o}", "model",
         s->app->name, "data", s->data_name, "backend", s->info.backend, "device",
         s->info.name, "seed", (json_int_t)o->seed, "threads", s->info.threads, "batch",
         (json_int_t)o->batch, "epochs", (json_int_t)o->epochs, "steps",
         (json_int_t)mnt_model_step(s->model), "optimizer", sgd ? "sgd" : "adam", "lr",
-        (double)o->lr, "momentum", sgd ? json_real((double)o->momentum) : json_null(),
-        "weight_decay", (double)o->weight_decay);
+        option(o->lr), "momentum", sgd ? option(o->momentum) : json_null(),
+        "weight_decay", option(o->weight_decay));
 }
 
 static bool add_results(json_t *root, session *s, const metrics_row *rows, size_t count,

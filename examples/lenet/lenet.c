@@ -22,8 +22,9 @@ int main(int argc, char **argv)
         .network = "conv 1-8 5x5, relu, pool 2, conv 8-16 5x5, relu, pool 2, "
                    "dense 256-10",
         .forward = forward,
-        .sgd_lr = 0.2f,
-        .adam_lr = 0.01f,
+        .optimizer = OPT_ADAM,
+        .sgd_lr = 0.1f,
+        .adam_lr = 0.03f,
     };
     return run_main(&app, argc, argv);
 }

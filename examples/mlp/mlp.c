@@ -18,8 +18,9 @@ int main(int argc, char **argv)
         .name = "mlp",
         .network = "dense 784-128, relu, dense 128-10",
         .forward = forward,
+        .optimizer = OPT_SGD,
         .sgd_lr = 0.3f,
-        .adam_lr = 0.004f,
+        .adam_lr = 0.01f,
     };
     return run_main(&app, argc, argv);
 }
