@@ -27,6 +27,20 @@ VEC_INLINE vecf rows_from_int(veci v)
     return __builtin_convertvector(v, vecf);
 }
 
+/* VEC_LANES bytes as floats. Spelled out because compilers widen bytes one by one. */
+VEC_INLINE vecf rows_load_u8(const uint8_t *p)
+{
+#if defined(VEC_AVX512)
+    __m128i b = _mm_loadu_si128((const __m128i_u *)(const void *)p);
+    return (vecf)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(b));
+#elif defined(VEC_AVX2)
+    __m128i b = _mm_loadl_epi64((const __m128i_u *)(const void *)p);
+    return (vecf)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(b));
+#else
+    return rows_from_int((veci){ p[0], p[1], p[2], p[3] });
+#endif
+}
+
 /* All ones in the first n lanes. */
 VEC_INLINE veci rows_first(int n)
 {

@@ -22,25 +22,30 @@ VEC_INLINE vecf unit(vecf x)
 #endif
 }
 
-typedef uint8_t bytes __attribute__((vector_size(VEC_LANES)));
-
 static void from_u8(const uint8_t *x, float *y, int64_t n, bool scaled)
 {
     int64_t i = 0;
     for (; i + VEC_LANES <= n; i += VEC_LANES) {
-        bytes b;
-        memcpy(&b, x + i, sizeof b);
-        vecf v = rows_from_int(__builtin_convertvector(b, veci));
+        vecf v = rows_load_u8(x + i);
         vec_store(y + i, scaled ? unit(v) : v);
     }
     for (; i < n; i++)
         y[i] = scaled ? cpu_unit_u8(x[i]) : (float)x[i];
 }
 
+static void labels_from_u8(const uint8_t *x, int32_t *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i];
+}
+
 /* ---- gather: table [rows, inner...], index i32 [n] -> y [n, inner...] ---- */
 
 /* job->i: indices, elements a row, rows a unit, rows of the table. */
 enum { COUNT, INNER, EACH, TABLE };
+
+#define AHEAD          8 /* rows */
+#define PREFETCH_BYTES 1024
 
 static void plan_gather(cpu_job *job)
 {
@@ -57,7 +62,7 @@ static void plan_gather(cpu_job *job)
 static bool accepts_gather(const mnt_cmd *cmd)
 {
     const mnt_operand *table = &cmd->in[0], *index = &cmd->in[1], *y = &cmd->out[0];
-    bool wide = table->dtype == MNT_U8 && y->dtype == MNT_F32;
+    bool wide = table->dtype == MNT_U8 && (y->dtype == MNT_F32 || y->dtype == MNT_I32);
     bool same = table->dtype == y->dtype && !cmd->args.cast.unit;
     return (wide || same) && index->dtype == MNT_I32 && table->ndim > 0 &&
            mnt_operand_contiguous(table) && mnt_operand_contiguous(index) &&
@@ -79,6 +84,15 @@ static void check_indices(const cpu_job *job, const int32_t *index)
     fault[0] = MNT_FAULT_INDEX;
 }
 
+/* Rows lie far apart, in other pages: the processor does not foresee them. */
+static void prefetch_row(const char *table, int64_t row, int64_t rows, size_t bytes)
+{
+    if (row < 0 || row >= rows)
+        return;
+    for (size_t at = 0; at < bytes && at < PREFETCH_BYTES; at += CPU_ALIGN)
+        __builtin_prefetch(table + (size_t)row * bytes + at);
+}
+
 static void run_gather(const cpu_job *job, int phase, int64_t begin, int64_t end,
                        char *local)
 {
@@ -95,12 +109,16 @@ static void run_gather(const cpu_job *job, int phase, int64_t begin, int64_t end
     int64_t last = end * job->i[EACH];
     last = last < job->i[COUNT] ? last : job->i[COUNT];
     for (int64_t i = begin * job->i[EACH]; i < last; i++) {
+        if (i + AHEAD < last)
+            prefetch_row(table, index[i + AHEAD], job->i[TABLE], inner * from);
         char *y = (char *)job->out[0] + (size_t)i * inner * to;
         const char *x = table + (size_t)index[i] * inner * from;
         if (index[i] < 0 || index[i] >= job->i[TABLE])
             memset(y, 0, inner * to);
         else if (from == to)
             memcpy(y, x, inner * to);
+        else if (cmd->out[0].dtype == MNT_I32)
+            labels_from_u8((const uint8_t *)x, (int32_t *)(void *)y, (int64_t)inner);
         else
             from_u8((const uint8_t *)x, (float *)(void *)y, (int64_t)inner,
                     cmd->args.cast.unit);

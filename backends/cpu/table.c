@@ -12,11 +12,11 @@
     X(gemm)                                                                            \
     X(conv)                                                                            \
     X(maxpool)                                                                         \
-    X(maxpool)                                                                         \
     X(rows_elementwise)                                                                \
     X(rows_loss)                                                                       \
     X(rows_move)                                                                       \
     X(rows_optim)                                                                      \
+    X(rows_softmax)                                                                    \
     X(rows_reduce)                                                                     \
     X(ref_matmul)                                                                      \
     X(ref_elementwise)                                                                 \
