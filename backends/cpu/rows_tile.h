@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Rows of logits for rows_softmax.c and rows_loss.c, in two forms. Narrow rows (at most
- * ROWS_NARROW classes, the usual case): VEC_LANES rows at a time, one in each lane, through
- * a transposed tile; the tree of numerics D1 then runs over whole vectors. Wide rows:
- * elements in lanes, one row at a time.
+ * ROWS_NARROW classes, the usual case): VEC_LANES rows at a time, one in each lane,
+ * through a transposed tile; the tree of numerics D1 then runs over whole vectors. Wide
+ * rows: elements in lanes, one row at a time.
  *
  * The maximum here may ignore a NaN and the sign of a zero: a NaN reaches every result
  * of its row through the sum, and exp(+-0) = 1.
@@ -40,6 +40,7 @@ static inline void rows_load_tile(rows_tile *t, const float *z, int rows, int n)
     for (int r = 0; r < rows; r++)
         for (int j = 0; j < n; j++)
             flat[j * VEC_LANES + r] = z[r * n + j];
+    t->v[0] = vec_zero(); /* defined for n = 0 too */
     for (int j = 0; j < n; j++)
         t->v[j] = vec_load_n(flat + j * VEC_LANES, rows);
 }
