@@ -200,6 +200,34 @@ static inline void *conv_cut(conv_arena *a, int64_t bytes)
 #define CONV_ODD(a, b)  __builtin_shufflevector(a, b, 1, 3, 5, 7)
 #endif
 
+/* The first n lanes, as vec_store_n(). Masked stores of avx2 are slow on some machines
+ * (a dozen cycles and more), so there halves and quarters are stored. */
+VEC_INLINE void conv_store_first(float *p, vecf v, int n)
+{
+    if (n == VEC_LANES) {
+        vec_store(p, v);
+        return;
+    }
+#if defined(VEC_AVX2)
+    __m128 part = _mm256_castps256_ps128((__m256)v);
+    if (n & 4) {
+        _mm_storeu_ps(p, part);
+        part = _mm256_extractf128_ps((__m256)v, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)(void *)p, part);
+        part = _mm_movehl_ps(part, part);
+        p += 2;
+    }
+    if (n & 1) {
+        _mm_store_ss(p, part);
+    }
+#else
+    vec_store_n(p, v, n);
+#endif
+}
+
 /* One perfect shuffle of `rows` vectors seen as one array: the index's bits rotate by
  * one. log2(rows) of them turn [rows][lanes] into [lanes][rows], log2(lanes) turn
  * [lanes][rows] into [rows][lanes]. */

@@ -98,30 +98,30 @@ static bool operand_ok(const mnt_operand *o)
     return o->ndim == 1 || o->ndim == 4;
 }
 
+/* An absent operand has no dims: the bias, or the winners where nobody asks. */
+static bool optional_ok(const mnt_operand *o, mnt_dtype dtype)
+{
+    return o->ndim == 0 || (o->dtype == dtype && operand_ok(o));
+}
+
 bool CPU_NAME(conv_operands_ok)(const mnt_cmd *cmd)
 {
-    int index_in = cmd->op == MNT_OP_ID_conv2d_pool_dx   ? 1
-                   : cmd->op == MNT_OP_ID_conv2d_pool_dw ? 2
-                                                         : -1;
-    int index_out = cmd->op == MNT_OP_ID_conv2d_block ? 1 : -1;
-    bool pooled =
-        cmd->op != MNT_OP_ID_conv2d_block || cmd->args.block.pool.kernel_h > 0;
-    for (int i = 0; i < mnt_op_inputs(cmd->op); i++) {
-        mnt_dtype want = i == index_in ? MNT_U8 : MNT_F32;
+    bool block = cmd->op == MNT_OP_ID_conv2d_block;
+    int winners = cmd->op == MNT_OP_ID_conv2d_pool_dx   ? 1
+                  : cmd->op == MNT_OP_ID_conv2d_pool_dw ? 2
+                                                        : -1;
+    int inputs = block ? 2 : mnt_op_inputs(cmd->op);
+    for (int i = 0; i < inputs; i++) {
+        mnt_dtype want = i == winners ? MNT_U8 : MNT_F32;
         if (cmd->in[i].dtype != want || !operand_ok(&cmd->in[i])) {
             return false;
         }
     }
-    for (int i = 0; i < mnt_op_outputs(cmd->op); i++) {
-        mnt_dtype want = i == index_out ? MNT_U8 : MNT_F32;
-        if (i == index_out && !pooled) {
-            continue;
-        }
-        if (cmd->out[i].dtype != want || !operand_ok(&cmd->out[i])) {
-            return false;
-        }
+    if (block &&
+        (!optional_ok(&cmd->in[2], MNT_F32) || !optional_ok(&cmd->out[1], MNT_U8))) {
+        return false;
     }
-    return true;
+    return cmd->out[0].dtype == MNT_F32 && operand_ok(&cmd->out[0]);
 }
 
 /* ---- packed weights ---- */

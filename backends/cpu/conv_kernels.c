@@ -23,5 +23,7 @@ const cpu_kernel CPU_NAME(cpu_conv)[] = {
     KERNEL(conv2d_pool_dx, "sparse", pool_dx),
     KERNEL(conv2d_pool_dw, "sparse", pool_dw),
     KERNEL(conv2d_pool_db, "sparse", pool_db),
+    KERNEL(im2col, "lines", im2col),
+    KERNEL(col2im, "lines", col2im),
     { 0 },
 };

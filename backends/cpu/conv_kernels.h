@@ -24,6 +24,8 @@ CONV_DECLARE(dx)
 CONV_DECLARE(pool_dw)
 CONV_DECLARE(pool_dx)
 CONV_DECLARE(pool_db)
+CONV_DECLARE(im2col)
+CONV_DECLARE(col2im)
 
 /* Pooling that a forward tile does itself: no padding, winners that fit a byte. */
 static inline bool conv_pool_fits(const mnt_args_window *q)

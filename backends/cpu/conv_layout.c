@@ -84,7 +84,7 @@ VEC_INLINE void store_rows(float *dst, const vecf *v, int rows, int64_t stride,
     }
     int n = left < VEC_LANES ? (int)left : VEC_LANES;
     for (int l = 0; l < rows; l++) {
-        vec_store_n(dst + l * stride, v[l], n);
+        conv_store_first(dst + l * stride, v[l], n);
     }
 }
 
@@ -220,7 +220,7 @@ VEC_INLINE void line_from_last(float *dst, const float *src, int rows, int64_t t
         conv_shuffle(v, rows);
     }
     for (int c = 0; c < rows && c < there; c++) {
-        vec_store_n(dst + c * plane, vec_zero() + v[c], n);
+        conv_store_first(dst + c * plane, vec_zero() + v[c], n);
     }
 }
 

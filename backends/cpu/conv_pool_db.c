@@ -79,7 +79,7 @@ static void run_unit(const cpu_job *job, const db_geom *g, int64_t unit, char *l
     const float *dy = (const float *)job->in[0] + first * g->oc * g->positions;
     for (int64_t r = 0; r < rows; r += VEC_LANES) {
         int n = (int)conv_min(VEC_LANES, rows - r);
-        vec_store_n(sums + r, add_rows(dy + r * g->positions, g->positions, n), n);
+        conv_store_first(sums + r, add_rows(dy + r * g->positions, g->positions, n), n);
     }
     for (int64_t h = 1; h < CONV_UNIT; h *= 2) {
         for (int64_t s = 0; s + h < samples; s += 2 * h) {

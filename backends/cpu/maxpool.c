@@ -101,11 +101,7 @@ VEC_INLINE void halve(float *y, uint8_t *winner, const float *a, const float *b,
     conv_compete(&best, &w, flush(CONV_ODD(v[0], v[1])), 1);
     conv_compete(&best, &w, flush(CONV_EVEN(v[2], v[3])), 2);
     conv_compete(&best, &w, flush(CONV_ODD(v[2], v[3])), 3);
-    if (n == VEC_LANES) {
-        vec_store(y, best);
-    } else {
-        vec_store_n(y, best, n);
-    }
+    conv_store_first(y, best, n);
     store_winner(winner, w, n);
 }
 
@@ -161,7 +157,7 @@ static void windows(const pool_geom *g, const float *lines, int64_t i, int64_t j
             have |= inside;
         }
     }
-    vec_store_n(y, best, n);
+    conv_store_first(y, best, n);
     store_winner(winner, w, n);
 }
 
@@ -226,10 +222,10 @@ VEC_INLINE void widen(float *a, float *b, const float *dy, const uint8_t *winner
         v[e] = vec_select(w == vec_set1_i(e), g, vec_zero());
     }
     int lo = 2 * n < VEC_LANES ? 2 * n : VEC_LANES, hi = 2 * n - lo;
-    vec_store_n(a, CONV_LOW(v[0], v[1]), lo);
-    vec_store_n(a + lo, CONV_HIGH(v[0], v[1]), hi);
-    vec_store_n(b, CONV_LOW(v[2], v[3]), lo);
-    vec_store_n(b + lo, CONV_HIGH(v[2], v[3]), hi);
+    conv_store_first(a, CONV_LOW(v[0], v[1]), lo);
+    conv_store_first(a + lo, CONV_HIGH(v[0], v[1]), hi);
+    conv_store_first(b, CONV_LOW(v[2], v[3]), lo);
+    conv_store_first(b + lo, CONV_HIGH(v[2], v[3]), hi);
 }
 
 static void widen_plane(const pool_geom *g, float *dx, const float *dy,
