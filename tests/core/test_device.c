@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <time.h>
 
 /* ---- the floating-point environment ---- */
 
@@ -226,7 +226,8 @@ typedef struct waker {
 
 static void *wake(void *arg)
 {
-    usleep(30000);
+    const struct timespec pause = { .tv_nsec = 30000000 };
+    nanosleep(&pause, NULL);
     mnt_device_interrupt(((waker *)arg)->dev);
     return NULL;
 }
