@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/checkpoint.h"
 
+#include "common/output.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,12 +14,6 @@
 static const char *optimizer_name(run_optimizer o)
 {
     return o == OPT_SGD ? "sgd" : "adam";
-}
-
-/* f32 as text that reads back to the same bits. */
-static void real_text(char out[FACT_TEXT], float x)
-{
-    snprintf(out, FACT_TEXT, "%.9g", (double)x);
 }
 
 static mnt_status put(session *s, const char *key, const char *format, ...)
@@ -32,6 +28,13 @@ static mnt_status put(session *s, const char *key, const char *format, ...)
     return mnt_model_set_meta(s->model, key, text);
 }
 
+static mnt_status put_real(session *s, const char *key, float x)
+{
+    char text[REAL_TEXT];
+    real_text(text, x);
+    return mnt_model_set_meta(s->model, key, text);
+}
+
 static mnt_status put_recipe(session *s)
 {
     const options *o = s->opt;
@@ -43,11 +46,11 @@ static mnt_status put_recipe(session *s)
     if (st == MNT_OK)
         st = put(s, "run.optimizer", "%s", optimizer_name(o->optimizer));
     if (st == MNT_OK)
-        st = put(s, "run.lr", "%.9g", (double)o->lr);
+        st = put_real(s, "run.lr", o->lr);
     if (st == MNT_OK)
-        st = put(s, "run.momentum", "%.9g", (double)o->momentum);
+        st = put_real(s, "run.momentum", o->momentum);
     if (st == MNT_OK)
-        st = put(s, "run.weight_decay", "%.9g", (double)o->weight_decay);
+        st = put_real(s, "run.weight_decay", o->weight_decay);
     return st;
 }
 
@@ -122,7 +125,7 @@ static mnt_status agree_real(session *s, const char *path, const char *key,
                              const char *option, unsigned bit, float *value)
 {
     const char *text;
-    char *end, ours[FACT_TEXT];
+    char *end, ours[REAL_TEXT];
     mnt_status st = get(s, path, key, &text);
     if (st != MNT_OK)
         return st;

@@ -16,43 +16,37 @@
 
 #define TENSORS_MOST  64
 #define STEPS_DEFAULT 20
-#define SLICE         6 /* values a dim that are printed */
+#define SLICE         4 /* values a dim that are printed of a tensor's head */
+#define NEIGHBOURS    2 /* values before and behind the first different one */
 
 typedef struct side {
-    const char *name;
+    char name[48];
     mnt_device *dev;
     mnt_device_info info;
     mnt_dataset *data;
     mnt_model *model;
     step_graph step;
     mnt_tensor *tensor[TENSORS_MOST];
-    char label[TENSORS_MOST][160];
     int count;
 } side;
 
-static void add(side *d, mnt_tensor *t, const char *name, const char *suffix)
+static void add(side *d, mnt_tensor *t)
 {
-    if (t == NULL || d->count == TENSORS_MOST)
-        return;
-    snprintf(d->label[d->count], sizeof d->label[0], "%s%s", name, suffix);
-    d->tensor[d->count++] = t;
+    if (t != NULL && d->count < TENSORS_MOST)
+        d->tensor[d->count++] = t;
 }
 
 static void list_tensors(side *d)
 {
     int params = mnt_model_param_count(d->model);
-    add(d, d->step.batch.x, "batch.x", "");
-    add(d, d->step.batch.y, "batch.y", "");
-    add(d, d->step.logits, "logits", "");
-    add(d, d->step.loss, "loss", "");
-    for (int i = params - 1; i >= 0; i--) {
-        mnt_tensor *w = mnt_model_param(d->model, i);
-        add(d, mnt_tensor_grad(w), mnt_tensor_name(w), ".grad");
-    }
-    for (int i = params - 1; i >= 0; i--) {
-        mnt_tensor *w = mnt_model_param(d->model, i);
-        add(d, w, mnt_tensor_name(w), "");
-    }
+    add(d, d->step.batch.x);
+    add(d, d->step.batch.y);
+    add(d, d->step.logits);
+    add(d, d->step.loss);
+    for (int i = params - 1; i >= 0; i--)
+        add(d, mnt_tensor_grad(mnt_model_param(d->model, i)));
+    for (int i = params - 1; i >= 0; i--)
+        add(d, mnt_model_param(d->model, i));
 }
 
 static mnt_status side_open(session *s, side *d, mnt_device *dev)
@@ -118,23 +112,37 @@ static void index_text(mnt_shape shape, int64_t i, char *out, size_t size)
         snprintf(out + used, size - used, shape.ndim > 0 ? "]" : "[]");
 }
 
-static void print_value(const char *name, mnt_dtype dtype, const unsigned char *at)
+static void print_value(mnt_dtype dtype, const unsigned char *at)
 {
     uint32_t bits;
     float real;
     memcpy(&bits, at, sizeof bits);
     memcpy(&real, at, sizeof real);
     if (dtype == MNT_F32)
-        printf("  %-8s %.9g, bits %08" PRIx32 "\n", name, (double)real, bits);
+        printf(" %.9g (%08" PRIx32 ")", (double)real, bits);
     else
-        printf("  %-8s %" PRId32 "\n", name, (int32_t)bits);
+        printf(" %" PRId32, (int32_t)bits);
+}
+
+/* Element i and those around it. */
+static void print_around(const side *d, mnt_dtype dtype, const unsigned char *data,
+                         int64_t count, int64_t i)
+{
+    int64_t from = i > NEIGHBOURS ? i - NEIGHBOURS : 0;
+    int64_t to = count - i > NEIGHBOURS ? i + NEIGHBOURS : count - 1;
+    printf("  %-12s", d->name);
+    for (int64_t k = from; k <= to; k++) {
+        fputs(k == i ? " >" : "", stdout);
+        print_value(dtype, data + (size_t)k * mnt_dtype_size(dtype));
+    }
+    printf("\n");
 }
 
 static void print_slice(side *d, int k)
 {
     char *text = NULL;
     if (mnt_tensor_format(d->tensor[k], SLICE, &text) == MNT_OK)
-        printf("on %s:\n%s\n", d->name, text);
+        printf("head on %s: %s", d->name, text);
     mnt_free(d->dev, text);
 }
 
@@ -142,6 +150,7 @@ static mnt_status report(session *s, side pair[2], int k, int64_t step,
                          unsigned char *const data[2])
 {
     mnt_tensor *t = pair[0].tensor[k];
+    const char *name = mnt_tensor_name(t);
     mnt_dtype dtype = mnt_tensor_dtype(t);
     size_t element = mnt_dtype_size(dtype);
     int64_t count = mnt_tensor_count(t);
@@ -150,14 +159,13 @@ static mnt_status report(session *s, side pair[2], int k, int64_t step,
     index_text(mnt_tensor_shape(t), i, at, sizeof at);
     printf("step %" PRId64 ": %s differs first at %s (element %" PRId64 "; %" PRId64
            " of %" PRId64 " differ)\n",
-           step, pair[0].label[k], at, i, differences(data[0], data[1], count, element),
-           count);
+           step, name, at, i, differences(data[0], data[1], count, element), count);
     for (int d = 0; d < 2; d++)
-        print_value(pair[d].name, dtype, data[d] + (size_t)i * element);
+        print_around(&pair[d], dtype, data[d], count, i);
     for (int d = 0; d < 2; d++)
         print_slice(&pair[d], k);
     return session_fail(s, MNT_INVALID, "%s and %s differ at step %" PRId64 " in %s %s",
-                        pair[0].name, pair[1].name, step, pair[0].label[k], at);
+                        pair[0].name, pair[1].name, step, name, at);
 }
 
 static mnt_status compare_tensor(session *s, side pair[2], int k, int64_t step)
@@ -226,7 +234,7 @@ static mnt_status compare_steps(session *s, side pair[2])
 
 mnt_status compare_run(session *s)
 {
-    side pair[2] = { { .name = s->info.backend }, { .name = s->opt->compare } };
+    side pair[2] = { 0 };
     mnt_device *other = NULL;
     recipe_defaults(s->opt, s->app);
     mnt_status st =
@@ -237,6 +245,9 @@ mnt_status compare_run(session *s)
     st = side_open(s, &pair[0], s->dev);
     if (st == MNT_OK)
         st = side_open(s, &pair[1], other);
+    for (int d = 0; d < 2; d++)
+        snprintf(pair[d].name, sizeof pair[d].name, "%d:%s", d + 1,
+                 pair[d].info.backend != NULL ? pair[d].info.backend : "?");
     if (st == MNT_OK)
         st = compare_steps(s, pair);
     side_close(&pair[0]);

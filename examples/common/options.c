@@ -122,8 +122,9 @@ static parsed read_dtype(const parser *p, const char *s)
         return PARSED_RUN;
     if (strcmp(s, "f16") != 0)
         return usage(p, "--dtype: '%s' is neither f32 nor f16", s);
-    fprintf(stderr, "%s: --dtype f16: %s: version %s computes in f32 only\n",
-            p->app->name, mnt_status_text(MNT_UNSUPPORTED), mnt_version());
+    fprintf(stderr,
+            "%s: --dtype f16 is not supported: libmnt %s computes in f32 only\n",
+            p->app->name, mnt_version());
     return PARSED_BAD_INPUT;
 }
 

@@ -2,6 +2,7 @@
 #include "common/output.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -47,6 +48,26 @@ bool output_mkdir(const char *dir)
     return make_one(path);
 }
 
+bool output_can_write(const char *path)
+{
+    char dir[OUTPUT_PATH];
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    int n = slash == NULL ? snprintf(dir, sizeof dir, ".")
+            : slash == path
+                ? snprintf(dir, sizeof dir, "/")
+                : snprintf(dir, sizeof dir, "%.*s", (int)(slash - path), path);
+    if (n <= 0 || n >= OUTPUT_PATH) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        errno = EISDIR;
+        return false;
+    }
+    return access(dir, W_OK | X_OK) == 0;
+}
+
 bool output_open(output *o, const char *dir, const char *name)
 {
     char temp[OUTPUT_PATH];
@@ -72,6 +93,14 @@ bool output_close(output *o, bool keep)
     unlink(o->temp);
     errno = reason;
     return good && !keep;
+}
+
+void real_text(char out[REAL_TEXT], float x)
+{
+    int digits = 1;
+    do
+        snprintf(out, REAL_TEXT, "%.*g", digits, (double)x);
+    while (strtof(out, NULL) != x && digits++ < 9);
 }
 
 double clock_seconds(void)

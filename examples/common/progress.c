@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* "0.42 s", "12.3 s", "3 min 05 s" */
+/* "0.42 s", "12 s", "3 min 05 s"; "?" below zero */
 static void duration(char *out, size_t size, double seconds)
 {
-    if (seconds < 9.995)
+    if (seconds < 0.0)
+        snprintf(out, size, "?");
+    else if (seconds < 9.995)
         snprintf(out, size, "%.2f s", seconds);
     else if (seconds < 119.5)
         snprintf(out, size, "%.0f s", seconds);
@@ -33,11 +35,10 @@ void progress_clear(progress *p)
 
 void progress_live(progress *p, const metrics_row *row, double part, double left)
 {
-    char time[32] = "?";
+    char time[32];
     if (!p->live)
         return;
-    if (left >= 0.0)
-        duration(time, sizeof time, left);
+    duration(time, sizeof time, left);
     progress_clear(p);
     printf("epoch %" PRId64 "/%" PRId64 " %3.0f%%  loss %.4f  train %.2f%%  "
            "%.0f images/s  left %s",

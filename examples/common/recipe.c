@@ -2,6 +2,7 @@
 #include "common/recipe.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* Factors of the peak rate at these epochs, linear between: up, level, down by the end
  * of the third epoch, and a tail that longer runs spend refining. */
@@ -53,6 +54,21 @@ static void optimize(mnt_graph *g, const options *o, int64_t steps_per_epoch)
                                    .schedule = plan));
 }
 
+/* Names for profiles, dumps and comparisons. */
+static void name_tensors(const step_graph *s, const mnt_model *model)
+{
+    char name[160];
+    mnt_tensor_set_name(s->batch.x, "batch.x");
+    mnt_tensor_set_name(s->batch.y, "batch.y");
+    mnt_tensor_set_name(s->logits, "logits");
+    mnt_tensor_set_name(s->loss, "loss");
+    for (int i = 0; i < mnt_model_param_count(model); i++) {
+        mnt_tensor *w = mnt_model_param(model, i);
+        snprintf(name, sizeof name, "%s.grad", mnt_tensor_name(w));
+        mnt_tensor_set_name(mnt_tensor_grad(w), name);
+    }
+}
+
 mnt_status step_graph_create(step_graph *out, mnt_device *dev, mnt_model *model,
                              mnt_dataset *data, const run_app *app, const options *opt,
                              bool keep_all)
@@ -69,6 +85,7 @@ mnt_status step_graph_create(step_graph *out, mnt_device *dev, mnt_model *model,
     out->loss_sum = mnt_accumulate(g, out->loss);
     out->correct = mnt_accumulate(g, mnt_accuracy_count(g, out->logits, out->batch.y));
     mnt_backward(g, out->loss, NULL);
+    name_tensors(out, model);
     optimize(g, opt, mnt_dataset_batches(data, opt->batch));
     return mnt_graph_compile(g);
 }

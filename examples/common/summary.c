@@ -20,14 +20,10 @@ static json_t *number_or_null(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
-/* The shortest decimal that is this f32: 0.1, not 0.100000001. */
 static json_t *option(float x)
 {
-    char text[32];
-    int digits = 1;
-    do
-        snprintf(text, sizeof text, "%.*g", digits, (double)x);
-    while (strtof(text, NULL) != x && digits++ < 9);
+    char text[REAL_TEXT];
+    real_text(text, x);
     return json_real(strtod(text, NULL));
 }
 

@@ -52,6 +52,10 @@ static mnt_status choose_paths(trainer *t)
     }
     if (n >= OUTPUT_PATH)
         return session_fail(t->s, MNT_INVALID, "--ckpt: the path is too long");
+    if (o->ckpt != NULL && !output_can_write(o->ckpt))
+        return session_io(t->s, o->ckpt);
+    if (o->ckpt_best != NULL && !output_can_write(o->ckpt_best))
+        return session_io(t->s, o->ckpt_best);
     return MNT_OK;
 }
 
@@ -354,20 +358,23 @@ static void announce(const trainer *t)
     fflush(stdout);
 }
 
+static mnt_status train_all(trainer *t)
+{
+    announce(t);
+    mnt_status st = session_interrupted() ? MNT_INTERRUPTED : finish_pending(t);
+    while (st == MNT_OK && t->state.step < t->end)
+        st = train_epoch(t);
+    if (st == MNT_INTERRUPTED)
+        return interrupted(t);
+    return st == MNT_OK ? save(t) : st;
+}
+
 mnt_status train_run(session *s)
 {
     trainer t = { .s = s };
     mnt_status st = prepare(&t);
     if (st == MNT_OK)
-        announce(&t);
-    if (st == MNT_OK)
-        st = finish_pending(&t);
-    while (st == MNT_OK && t.state.step < t.end)
-        st = train_epoch(&t);
-    if (st == MNT_INTERRUPTED)
-        st = interrupted(&t);
-    else if (st == MNT_OK)
-        st = save(&t);
+        st = train_all(&t);
     if (st == MNT_OK)
         st = report(&t);
     progress_clear(&t.progress);
