@@ -75,6 +75,22 @@ static void replace(mnt_graph *g, int at, const mnti_node *fused, const int *cha
             fused->out[i]->storage->dead = false;
 }
 
+/* Whether a node between `from` and `to`, neither included, writes what `node` reads: a
+ * parameter that an optimizer updates, a running total. The node may then not be moved
+ * from one place to the other. */
+static bool written_between(const mnt_graph *g, const mnti_node *node, int from, int to)
+{
+    for (int i = from + 1; i < to; i++)
+        for (int o = 0; o < MNT_MAX_OUT && !g->nodes[i].dead; o++) {
+            const mnt_tensor *w =
+                g->nodes[i].op == MNTI_VIEW ? NULL : g->nodes[i].out[o];
+            for (int k = 0; k < MNT_MAX_IN && w; k++)
+                if (node->in[k] && node->in[k]->storage == w->storage)
+                    return true;
+        }
+    return false;
+}
+
 /* matmul + bias_add (+ relu) -> dense */
 static void fuse_dense(mnt_graph *g, int i)
 {
@@ -95,7 +111,7 @@ static void fuse_dense(mnt_graph *g, int i)
         fused.out[0] = g->nodes[relu].out[0];
         chain[n++] = last = relu;
     }
-    if (supported(g, &fused))
+    if (!written_between(g, &fused, i, last) && supported(g, &fused))
         replace(g, last, &fused, chain, n);
 }
 
@@ -128,12 +144,12 @@ static void fuse_conv(mnt_graph *g, int i)
         whole.out[0] = g->nodes[pool].out[0];
         whole.out[1] = g->nodes[pool].out[1];
         chain[n] = pool;
-        if (supported(g, &whole)) {
+        if (!written_between(g, &whole, i, pool) && supported(g, &whole)) {
             replace(g, pool, &whole, chain, n + 1);
             return;
         }
     }
-    if (supported(g, &fused))
+    if (!written_between(g, &fused, i, last) && supported(g, &fused))
         replace(g, last, &fused, chain, n);
 }
 
@@ -153,9 +169,7 @@ static void fuse_loss(mnt_graph *g, int i)
     if (j < 0)
         return;
     const mnti_node grad = g->nodes[j];
-    const mnt_tensor *dloss = grad.in[2];
-    int made = producer(g, dloss);
-    if (dloss->storage->planned && (made < 0 || made > i))
+    if (written_between(g, &grad, i - 1, j))
         return; /* the upstream gradient does not exist yet when the loss is computed */
     mnti_node fused = { .op = MNT_OP_ID_cross_entropy_both };
     fused.in[0] = loss.in[0];
@@ -251,7 +265,8 @@ static void fuse_unpool(mnt_graph *g, int i)
         int readers = 0;
         for (int j = next_reader(g, dense, -1); j >= 0; j = next_reader(g, dense, j)) {
             mnti_node sparse = sparse_form(&g->nodes[j], &unpool);
-            if (sparse.op == MNT_OP_COUNT || (pass == 0 && !supported(g, &sparse)))
+            if (sparse.op == MNT_OP_COUNT || (pass == 0 && !supported(g, &sparse)) ||
+                written_between(g, &unpool, i, j))
                 return;
             if (pass == 1)
                 g->nodes[j] = sparse;
