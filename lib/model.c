@@ -10,10 +10,12 @@
 
 #define MAX_NAME 128
 #define RESERVED "__opt."
+#define MOST     ((uint64_t)1 << 62) /* bytes of a segment; keeps sums from wrapping */
 
 void mnt_model_desc_init(mnt_model_desc *desc)
 {
-    *desc = MNT_MODEL_DESC(.seed = 1);
+    if (desc)
+        *desc = MNT_MODEL_DESC(.seed = 1);
 }
 
 mnt_status mnt_model_create(mnt_model **out, mnt_device *dev,
@@ -190,9 +192,19 @@ static uint64_t padded(uint64_t bytes)
     return (bytes + MNTI_ALIGN - 1) / MNTI_ALIGN * MNTI_ALIGN;
 }
 
+/* `bytes` and those of one more parameter; once over MOST it stays there. */
+static uint64_t total(uint64_t bytes, const mnti_param *p)
+{
+    return bytes > MOST ? bytes : bytes + padded(p->w->storage->bytes);
+}
+
 /* A new flat block of the model's; NULL after a failure. */
 static void *add_segment(mnt_model *m, uint64_t bytes)
 {
+    if (bytes > MOST) {
+        mnti_fail(m->dev, MNT_NO_MEMORY, "model: the parameters take over 2^62 bytes");
+        return NULL;
+    }
     struct mnti_segment *s = mnti_alloc(m->dev, sizeof *s);
     if (!s) {
         mnti_fail(m->dev, MNT_NO_MEMORY, "model: no memory");
@@ -247,7 +259,7 @@ mnt_status mnti_model_place(mnt_model *m)
     for (int i = 0; i < m->count; i++)
         if (!m->params[i]->placed) {
             any = true;
-            bytes += padded(m->params[i]->w->storage->bytes);
+            bytes = total(bytes, m->params[i]);
         }
     if (!any)
         return MNT_OK;
@@ -295,7 +307,7 @@ static mnt_status add_moments(mnt_model *m, bool first_moment)
     uint64_t bytes = 0;
     for (int i = 0; i < m->count; i++)
         if (!*state_slot(m->params[i], first_moment))
-            bytes += padded(m->params[i]->w->storage->bytes);
+            bytes = total(bytes, m->params[i]);
     if (bytes == 0)
         return MNT_OK;
     void *block = add_segment(m, bytes);
@@ -388,6 +400,22 @@ static mnt_tensor *stand_in(mnt_graph *g, mnti_param *p)
     return t;
 }
 
+static mnti_param *new_param(mnt_graph *g, const char *name, mnt_shape shape,
+                             mnt_init init)
+{
+    mnt_status st = mnti_param_name(g->dev, name);
+    if (!st && (unsigned)init.kind > MNT_INIT_NORMAL)
+        st = mnti_fail(g->dev, MNT_INVALID, "param: %s has an unknown init kind %d",
+                       name, (int)init.kind);
+    mnti_param *p = st ? NULL : mnti_model_add(g->model, name, shape, init);
+    if (p)
+        return p;
+    if (!st)
+        st = mnt_shape_count(shape) < 0 ? MNT_SHAPE : MNT_NO_MEMORY;
+    mnti_graph_fail(g, st, "%s", g->dev->error);
+    return NULL;
+}
+
 mnt_tensor *mnt_param(mnt_graph *g, const char *name, mnt_shape shape, mnt_init init)
 {
     if (!g || g->status)
@@ -402,8 +430,8 @@ mnt_tensor *mnt_param(mnt_graph *g, const char *name, mnt_shape shape, mnt_init 
     if (!p && m->loaded)
         return mnti_graph_fail(g, MNT_NOT_FOUND,
                                "param: the loaded model has no parameter %.128s", name);
-    if (!p && (p = mnti_model_add(m, name, shape, init)) == NULL)
-        return mnti_graph_fail(g, MNT_INVALID, "%s", g->dev->error);
+    if (!p && (p = new_param(g, name, shape, init)) == NULL)
+        return NULL;
     const mnt_shape *have = &p->w->shape;
     bool same = have->ndim == shape.ndim;
     for (int i = 0; same && i < shape.ndim; i++)

@@ -68,9 +68,9 @@ mnt_tensor *mnt_conv_layer(mnt_graph *g, mnt_tensor *x, int64_t out, int kernel_
             g, MNT_SHAPE, "conv_layer: %.100s: %d groups do not divide %lld channels",
             name, d.groups, (long long)in);
     in /= d.groups;
-    int64_t fan_in = in * kernel_h * kernel_w;
-    mnt_tensor *w =
-        part(g, name, "weight", MNT_SHAPE(out, in, kernel_h, kernel_w), fan_in);
+    mnt_shape shape = MNT_SHAPE(out, in, kernel_h, kernel_w);
+    int64_t fan_in = mnt_shape_count(MNT_SHAPE(in, kernel_h, kernel_w));
+    mnt_tensor *w = part(g, name, "weight", shape, fan_in);
     mnt_tensor *b = part(g, name, "bias", MNT_SHAPE(out), fan_in);
     if (!w || !b)
         return NULL;

@@ -8,12 +8,14 @@
 
 void mnt_conv2d_desc_init(mnt_conv2d_desc *desc)
 {
-    *desc = MNT_CONV2D_DESC(.groups = 1);
+    if (desc)
+        *desc = MNT_CONV2D_DESC(.groups = 1);
 }
 
 void mnt_window_desc_init(mnt_window_desc *desc)
 {
-    *desc = MNT_WINDOW_DESC(.kernel_h = 2);
+    if (desc)
+        *desc = MNT_WINDOW_DESC(.kernel_h = 2);
 }
 
 #define MAX_GEOMETRY (1 << 24) /* keeps all coordinates far from overflow */
@@ -81,7 +83,7 @@ mnt_tensor *mnt_conv2d(mnt_graph *g, mnt_tensor *x, mnt_tensor *w,
         !is_image(g, op, "w", w) || !conv_args(g, desc, a))
         return NULL;
     const int64_t *dx = x->shape.dim, *dw = w->shape.dim;
-    if (dx[1] != dw[1] * a->groups || dw[0] % a->groups != 0)
+    if (dx[1] % a->groups != 0 || dx[1] / a->groups != dw[1] || dw[0] % a->groups != 0)
         return mnti_graph_fail(
             g, MNT_SHAPE,
             "conv2d: x is %s, w is %s; with %d group%s the channels do "
@@ -197,6 +199,21 @@ void mnti_grad_max_pool2d(mnt_graph *g, const mnti_node *node, mnt_tensor *dy)
                                 node->args));
 }
 
+/* [N, C kh kw, OH OW] of an image [N,C,H,W]; false if that is too large. */
+static bool columns(mnt_graph *g, mnt_op op, const mnt_args_window *a, mnt_shape image,
+                    int64_t oh, int64_t ow, mnt_shape *out)
+{
+    mnt_shape taps = MNT_SHAPE(image.dim[1], a->kernel_h, a->kernel_w);
+    mnt_shape places = MNT_SHAPE(oh, ow);
+    *out = MNT_SHAPE(image.dim[0], mnt_shape_count(taps), mnt_shape_count(places));
+    if (mnt_shape_count(*out) >= 0)
+        return true;
+    mnti_graph_fail(
+        g, MNT_SHAPE, "%s: the columns of %s in windows of %dx%d are too many",
+        mnt_op_name(op), mnti_shape_text(image).s, a->kernel_h, a->kernel_w);
+    return false;
+}
+
 mnt_tensor *mnt_im2col(mnt_graph *g, mnt_tensor *x, const mnt_window_desc *desc)
 {
     const mnt_op op = MNT_OP_ID_im2col;
@@ -206,10 +223,10 @@ mnt_tensor *mnt_im2col(mnt_graph *g, mnt_tensor *x, const mnt_window_desc *desc)
         !window_args(g, op, desc, &args.window) ||
         !window_out(g, op, &args.window, x->shape, &oh, &ow))
         return NULL;
-    int64_t taps = (int64_t)args.window.kernel_h * args.window.kernel_w;
-    return mnti_record_1(g, op, &x, 1,
-                         MNT_SHAPE(x->shape.dim[0], x->shape.dim[1] * taps, oh * ow),
-                         args);
+    mnt_shape s;
+    if (!columns(g, op, &args.window, x->shape, oh, ow, &s))
+        return NULL;
+    return mnti_record_1(g, op, &x, 1, s, args);
 }
 
 mnt_tensor *mnt_col2im(mnt_graph *g, mnt_tensor *cols, mnt_shape image,
@@ -228,16 +245,14 @@ mnt_tensor *mnt_col2im(mnt_graph *g, mnt_tensor *cols, mnt_shape image,
                                mnti_shape_text(image).s);
     if (!window_out(g, op, &args.window, image, &oh, &ow))
         return NULL;
-    int64_t taps = (int64_t)args.window.kernel_h * args.window.kernel_w;
+    mnt_shape want;
+    if (!columns(g, op, &args.window, image, oh, ow, &want))
+        return NULL;
     const mnt_shape *c = &cols->shape;
-    if (c->ndim != 3 || c->dim[0] != image.dim[0] || c->dim[1] != image.dim[1] * taps ||
-        c->dim[2] != oh * ow)
-        return mnti_graph_fail(g, MNT_SHAPE,
-                               "col2im: columns are %s, the image %s needs "
-                               "[%lld,%lld,%lld]",
-                               mnti_shape_text(*c).s, mnti_shape_text(image).s,
-                               (long long)image.dim[0],
-                               (long long)(image.dim[1] * taps), (long long)(oh * ow));
+    if (c->ndim != 3 || memcmp(c->dim, want.dim, 3 * sizeof *c->dim) != 0)
+        return mnti_graph_fail(
+            g, MNT_SHAPE, "col2im: columns are %s, the image %s needs %s",
+            mnti_shape_text(*c).s, mnti_shape_text(image).s, mnti_shape_text(want).s);
     return mnti_record_1(g, op, &cols, 1, image, args);
 }
 

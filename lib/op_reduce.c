@@ -61,7 +61,7 @@ mnt_tensor *mnt_argmax(mnt_graph *g, mnt_tensor *x, int axis)
         int ndim = x->shape.ndim;
         int a = axis == MNT_ALL_AXES ? 0 : axis < 0 ? axis + ndim : axis;
         int n = axis == MNT_ALL_AXES ? ndim : 1;
-        if (a >= 0 && a + n <= ndim &&
+        if (a >= 0 && n <= ndim - a &&
             reduced_count(&x->shape, &(mnt_args_reduce){ a, n }) == 0)
             return mnti_graph_fail(g, MNT_SHAPE, "argmax: the axis of %s is empty",
                                    mnti_shape_text(x->shape).s);

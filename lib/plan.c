@@ -7,6 +7,7 @@
 #include "plan.h"
 #include "core.h"
 
+#define MOST   ((uint64_t)1 << 62) /* bytes of an arena; keeps sums from wrapping */
 #define GUARD  64u  /* bytes of poison before and after each tensor in guard mode */
 #define POISON 0xff /* as f32 a NaN, as an index out of every range */
 
@@ -152,6 +153,8 @@ static uint64_t place_gradients(mnt_graph *g)
                 dw->storage->bytes != p->w->storage->bytes || dw->start != 0 ||
                 dw->storage->first < 0 || dw->storage->offset != UINT64_MAX)
                 continue;
+            if (end > MOST - padded(dw->storage->bytes))
+                continue; /* place() says that it is too much */
             dw->storage->offset = end;
             end += padded(dw->storage->bytes);
         }
@@ -178,9 +181,15 @@ static mnt_status place(mnt_graph *g)
         mnti_storage *s = p.list[i];
         p.span[i] = padded(s->bytes) + (g->guard ? 2 * GUARD : 0);
         s->offset = lowest_place(&p, i, base);
+        if (s->offset > MOST - p.span[i]) {
+            st = mnti_fail(g->dev, MNT_NO_MEMORY,
+                           "compile: the tensors take over 2^62 bytes");
+            break;
+        }
         if (s->offset + p.span[i] > end)
             end = s->offset + p.span[i];
-        g->unplanned_bytes += p.span[i];
+        if (g->unplanned_bytes <= UINT64_MAX - p.span[i])
+            g->unplanned_bytes += p.span[i];
     }
     if (st == MNT_OK)
         st = mnti_buffer_alloc(g->dev, end, "compile: arena", &g->arena);
