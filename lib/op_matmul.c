@@ -81,7 +81,12 @@ static mnt_tensor *transposed(mnt_graph *g, mnt_tensor *x)
 static mnt_tensor *rows(mnt_graph *g, mnt_tensor *x)
 {
     x = x ? mnt_contiguous(g, x) : NULL;
-    return x ? mnt_reshape(g, x, MNT_SHAPE(-1, x->shape.dim[x->shape.ndim - 1])) : NULL;
+    if (!x)
+        return NULL;
+    int64_t count = 1, last = x->shape.dim[x->shape.ndim - 1];
+    for (int i = 0; i < x->shape.ndim - 1; i++)
+        count *= x->shape.dim[i];
+    return mnt_reshape(g, x, MNT_SHAPE(count, last));
 }
 
 static mnt_tensor *grad_a(mnt_graph *g, const mnti_node *node, mnt_tensor *dy)

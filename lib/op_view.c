@@ -32,15 +32,16 @@ mnt_tensor *mnt_reshape(mnt_graph *g, mnt_tensor *x, mnt_shape shape)
 {
     if (!mnti_graph_accepts(g, MNTI_VIEW, &x, 1))
         return NULL;
-    int64_t count = mnt_shape_count(x->shape), known = 1;
+    int64_t count = mnt_shape_count(x->shape);
     int open = -1;
-    mnt_shape s = shape;
+    mnt_shape s = shape, rest = { 0 };
     for (int i = 0; i < s.ndim && i < MNT_MAX_DIMS; i++) {
         if (s.dim[i] == -1 && open < 0)
             open = i;
         else
-            known *= s.dim[i] >= 0 ? s.dim[i] : 0;
+            rest.dim[rest.ndim++] = s.dim[i];
     }
+    int64_t known = mnt_shape_count(rest);
     if (open >= 0)
         s.dim[open] = known > 0 && count % known == 0 ? count / known : -1;
     if (mnt_shape_count(s) != count)
@@ -174,7 +175,9 @@ static mnt_tensor *unbroadcast(mnt_graph *g, const mnt_tensor *x, mnt_tensor *dy
         dy = mnti_reduce(g, MNT_OP_ID_sum, dy, first, end - first, true);
         end = first;
     }
-    return dy ? mnt_reshape(g, dy, x->shape) : NULL;
+    if (!dy || mnti_same_shape(x, dy))
+        return dy; /* nothing was stretched: dy may be a strided view */
+    return mnt_reshape(g, dy, x->shape);
 }
 
 void mnti_grad_view(mnt_graph *g, const mnti_node *node, mnt_tensor *dy)
