@@ -95,19 +95,31 @@ static mnt_status check_table(const mnt_backend *b)
                 return MNT_OK;
 }
 
+/* With the lock held. */
+static bool name_taken(const char *name)
+{
+    for (int i = 0; i < BUILT_IN; i++)
+        if (strcmp(built_in[i]->name, name) == 0)
+            return true;
+    for (int i = 0; i < added_count; i++)
+        if (strcmp(added[i]->name, name) == 0)
+            return true;
+    return false;
+}
+
 mnt_status mnt_backend_register(const mnt_backend *backend)
 {
     mnt_status st = check_table(backend);
     if (st)
         return st;
-    if (mnti_backend_find(backend->name))
-        return mnti_fail(NULL, MNT_INVALID, "backend_register: the name %s is taken",
-                         backend->name);
     pthread_mutex_lock(&lock);
-    bool room = added_count < MAX_BACKENDS;
-    if (room)
+    bool taken = name_taken(backend->name), room = added_count < MAX_BACKENDS;
+    if (room && !taken)
         added[added_count++] = backend;
     pthread_mutex_unlock(&lock);
+    if (taken)
+        return mnti_fail(NULL, MNT_INVALID, "backend_register: the name %s is taken",
+                         backend->name);
     if (!room)
         return mnti_fail(NULL, MNT_LIMIT, "backend_register: %s: the registry holds %d",
                          backend->name, MAX_BACKENDS);
