@@ -77,7 +77,7 @@ typedef struct mnti_storage {
     bool dead;       /* fused away: nothing writes it */
     int first, last; /* commands between which it is alive; plan.c */
     int refs;
-    const uint64_t *version; /* parameters only */
+    uint64_t *version; /* parameters only */
 } mnti_storage;
 
 typedef struct mnti_param mnti_param;
@@ -257,6 +257,8 @@ mnt_status mnti_execute(mnt_device *dev, const mnti_node *node, uint32_t id);
 void mnti_make_cmd(const mnti_node *node, uint32_t id, mnt_cmd *cmd);
 /* Waits and turns fault words and backend failures into a status. */
 mnt_status mnti_sync(mnt_device *dev);
+/* The same for one graph; what others met is left for them to report. */
+mnt_status mnti_sync_graph(mnt_graph *g);
 
 /* Gradient rules by op; NULL: none. dy is the gradient of out[0] (never NULL). */
 typedef void (*mnti_grad_fn)(mnt_graph *g, const mnti_node *node, mnt_tensor *dy);

@@ -288,7 +288,8 @@ static bool batch_fits(mnt_graph *g, const mnt_dataset *d, int64_t batch)
 mnt_batch mnt_batch_input(mnt_graph *g, mnt_dataset *d, int64_t batch)
 {
     mnt_batch none = { NULL, NULL };
-    if (!g || mnt_graph_status(g) != MNT_OK || !batch_fits(g, d, batch))
+    if (!mnti_graph_accepts(g, MNT_OP_ID_batch_index, NULL, 0) ||
+        !batch_fits(g, d, batch))
         return none;
     mnt_tensor *in[] = { d->perm, d->cursor };
     mnt_tensor *index = mnti_graph_tensor(g, MNT_I32, MNT_SHAPE(batch));

@@ -8,7 +8,8 @@
 
 void mnt_graph_desc_init(mnt_graph_desc *desc)
 {
-    *desc = MNT_GRAPH_DESC(.eager = false);
+    if (desc)
+        *desc = MNT_GRAPH_DESC(.eager = false);
 }
 
 mnt_status mnt_graph_create(mnt_graph **out, mnt_device *dev, mnt_model *model,
@@ -58,7 +59,7 @@ void mnt_graph_destroy(mnt_graph *g)
     if (!g)
         return;
     mnt_device *dev = g->dev;
-    if (mnti_sync(dev))
+    if (mnti_sync_graph(g))
         mnti_log(dev, MNT_LOG_WARN, "graph_destroy: %s", dev->error);
     unlink_graph(g);
     if (g->prepared)
@@ -118,6 +119,11 @@ bool mnti_graph_accepts(mnt_graph *g, mnt_op op, mnt_tensor *const in[], int n_i
         else if (in[i]->graph && in[i]->graph != g)
             mnti_graph_fail(g, MNT_INVALID, "%s: operand %d is another graph's", name,
                             i);
+        else if (!in[i]->graph && in[i]->param) /* has no gradient of this graph */
+            mnti_graph_fail(g, MNT_INVALID,
+                            "%s: operand %d is the model's own tensor %.128s; "
+                            "mnt_param() gives it to a graph",
+                            name, i, mnt_tensor_name(in[i]));
         if (g->status)
             return false;
     }
@@ -168,8 +174,15 @@ mnt_status mnti_execute(mnt_device *dev, const mnti_node *node, uint32_t id)
     mnt_status st = dev->backend->prepare(dev->ctx, &program, &prepared);
     if (st)
         return st;
+    /* mnt_device_interrupt() is meant for mnt_graph_run(): it is put off until then. */
+    bool stop = false;
     int64_t done = 0;
-    st = dev->backend->submit(dev->ctx, prepared, 1, &done);
+    do {
+        stop = atomic_exchange(&dev->stop, false) || st == MNT_INTERRUPTED || stop;
+        st = dev->backend->submit(dev->ctx, prepared, 1, &done);
+    } while (st == MNT_INTERRUPTED && done == 0);
+    if (stop)
+        atomic_store(&dev->stop, true);
     dev->backend->discard(dev->ctx, prepared);
     return st;
 }
@@ -260,10 +273,12 @@ mnt_tensor *mnti_graph_counter(mnt_graph *g)
 {
     if (g->counter || !shared_tensor(g, &g->counter, MNT_U32, MNT_SHAPE(2)))
         return g->counter;
-    int64_t step = g->model ? mnt_model_step(g->model) : 0;
-    uint32_t words[2] = { (uint32_t)step, (uint32_t)((uint64_t)step >> 32) };
+    uint32_t state[MNT_STATE_WORDS] = { 0 };
     mnt_status st =
-        step < 0 ? MNT_DEVICE : mnt_tensor_write(g->counter, words, sizeof words);
+        g->model ? mnt_tensor_read(g->model->state, state, sizeof state) : MNT_OK;
+    const uint32_t words[2] = { state[MNT_STATE_STEP_LO], state[MNT_STATE_STEP_HI] };
+    if (st == MNT_OK)
+        st = mnt_tensor_write(g->counter, words, sizeof words);
     if (st)
         return mnti_graph_fail(g, st, "%s", g->dev->error);
     return g->counter;

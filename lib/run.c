@@ -39,17 +39,25 @@ static mnt_status look_at_fault(mnt_graph *g)
     return st ? st : fault_status(g, word);
 }
 
+static mnt_status look_if_ran(mnt_graph *g)
+{
+    bool ran = g->ran;
+    g->ran = false;
+    return ran && g->fault ? look_at_fault(g) : MNT_OK;
+}
+
 mnt_status mnti_sync(mnt_device *dev)
 {
     mnt_status st = dev->backend->wait(dev->ctx);
-    for (mnt_graph *g = dev->graphs; g && st == MNT_OK; g = g->next) {
-        if (!g->ran)
-            continue;
-        g->ran = false;
-        if (g->fault)
-            st = look_at_fault(g);
-    }
+    for (mnt_graph *g = dev->graphs; g && st == MNT_OK; g = g->next)
+        st = look_if_ran(g);
     return st;
+}
+
+mnt_status mnti_sync_graph(mnt_graph *g)
+{
+    mnt_status st = g->dev->backend->wait(g->dev->ctx);
+    return st ? st : look_if_ran(g);
 }
 
 /* One submission; with guards one replay each, on poisoned memory. */
