@@ -155,15 +155,22 @@ void mnt_tensor_set_name(mnt_tensor *t, const char *name)
     if (!t || !name || t->param)
         return;
     char *copy = mnti_strdup(t->dev, name);
-    if (copy) {
-        mnti_free(t->dev, t->name);
-        t->name = copy;
-    }
+    mnt_graph *g = t->graph;
+    if (!copy && g && !g->compiled)
+        mnti_graph_fail(g, MNT_NO_MEMORY, "tensor_set_name: no memory for %.100s",
+                        name);
+    if (!copy)
+        return;
+    for (int i = 0; g && g->cmds && t->name && i < g->cmd_count; i++)
+        if (g->cmds[i].label == t->name)
+            g->cmds[i].label = copy;
+    mnti_free(t->dev, t->name);
+    t->name = copy;
 }
 
 void mnt_tensor_keep(mnt_tensor *t)
 {
-    if (t)
+    if (t && !(t->graph && t->graph->compiled)) /* later its place is shared */
         t->storage->keep = true;
 }
 
@@ -225,8 +232,8 @@ mnt_status mnt_tensor_write(mnt_tensor *t, const void *data, size_t bytes)
                          shown_name(t));
     mnt_operand o = mnti_operand(t);
     st = t->dev->backend->write(t->dev->ctx, o.buffer, o.offset, data, bytes);
-    if (st == MNT_OK && t->param)
-        t->param->model->version++;
+    if (st == MNT_OK && t->storage->version) /* views of parameters too */
+        ++*t->storage->version;
     return st;
 }
 
