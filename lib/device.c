@@ -152,7 +152,8 @@ void mnti_buffer_free(mnt_device *dev, void *buffer, uint64_t bytes)
 
 void mnt_device_desc_init(mnt_device_desc *desc)
 {
-    *desc = MNT_DEVICE_DESC(.backend = NULL);
+    if (desc)
+        *desc = MNT_DEVICE_DESC(.backend = NULL);
 }
 
 static mnt_status unknown_backend(const char *name)

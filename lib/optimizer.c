@@ -9,12 +9,14 @@
 
 void mnt_sgd_desc_init(mnt_sgd_desc *desc)
 {
-    *desc = MNT_SGD_DESC(.lr = 0.1f);
+    if (desc)
+        *desc = MNT_SGD_DESC(.lr = 0.1f);
 }
 
 void mnt_adam_desc_init(mnt_adam_desc *desc)
 {
-    *desc = MNT_ADAM_DESC(.lr = 1e-3f);
+    if (desc)
+        *desc = MNT_ADAM_DESC(.lr = 1e-3f);
 }
 
 static bool finite_in(mnt_graph *g, const char *op, const char *what, float value,
