@@ -188,13 +188,32 @@ static void test_eager_label(void **state)
     mnt_device_close(dev);
 }
 
+/* A graph that goes does not take the fault of another with it. */
+static void test_others_fault(void **state)
+{
+    (void)state;
+    mnt_device *dev = sup_open("", 1);
+    mnt_graph *g = NULL, *other = NULL;
+    const int32_t y[2] = { 0, 9 };
+    MUST(dev, mnt_graph_create(&g, dev, NULL, NULL));
+    mnt_cross_entropy(g, mnt_input(g, MNT_F32, MNT_SHAPE(2, 3)),
+                      mnt_constant(g, MNT_I32, MNT_SHAPE(2), y));
+    MUST(dev, mnt_graph_compile(g));
+    MUST(dev, mnt_graph_run(g, 1));
+    MUST(dev, mnt_graph_create(&other, dev, NULL, NULL));
+    mnt_graph_destroy(other);
+    MUST_FAIL(dev, MNT_LABEL, "label 9 of row 1", mnt_device_wait(dev));
+    MUST(dev, mnt_device_wait(dev));
+    mnt_graph_destroy(g);
+    mnt_device_close(dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_labels),
-        cmocka_unit_test(test_lowest_row),
-        cmocka_unit_test(test_bad_index),
-        cmocka_unit_test(test_eager_label),
+        cmocka_unit_test(test_bad_labels),   cmocka_unit_test(test_lowest_row),
+        cmocka_unit_test(test_bad_index),    cmocka_unit_test(test_eager_label),
+        cmocka_unit_test(test_others_fault),
     };
     return cmocka_run_group_tests_name("fault", tests, NULL, NULL);
 }

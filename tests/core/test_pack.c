@@ -133,11 +133,39 @@ static void test_write_between_steps(void **state)
     free(w[1]);
 }
 
+/* A view of a parameter is the parameter. */
+static void test_write_through_view(void **state)
+{
+    (void)state;
+    enum { K = 64, N = 64 };
+    static float ones[K * N], y[8 * N];
+    mnt_device *dev = sup_open("", 1);
+    mnt_model *m = NULL;
+    mnt_graph *g = NULL;
+    for (int i = 0; i < K * N; i++)
+        ones[i] = 1;
+    MUST(dev, mnt_model_create(&m, dev, NULL));
+    MUST(dev, mnt_graph_create(&g, dev, m, NULL));
+    mnt_tensor *w = mnt_param(g, "w", MNT_SHAPE(K, N), (mnt_init){ 0 });
+    mnt_tensor *flat = mnt_reshape(g, w, MNT_SHAPE(K * N));
+    mnt_tensor *out = mnt_matmul(g, mnt_fill(g, MNT_SHAPE(8, K), 1), w);
+    MUST(dev, mnt_graph_compile(g));
+    MUST(dev, mnt_graph_run(g, 1));
+    MUST(dev, mnt_tensor_write(flat, ones, sizeof ones));
+    MUST(dev, mnt_graph_run(g, 1));
+    MUST(dev, mnt_tensor_read(out, y, sizeof y));
+    assert_true(y[0] == K);
+    mnt_graph_destroy(g);
+    mnt_model_destroy(m);
+    mnt_device_close(dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stale_packs),
         cmocka_unit_test(test_write_between_steps),
+        cmocka_unit_test(test_write_through_view),
     };
     return cmocka_run_group_tests_name("pack", tests, NULL, NULL);
 }

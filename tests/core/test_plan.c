@@ -193,11 +193,62 @@ static void test_reuse(void **state)
     mnt_device_close(dev);
 }
 
+/* Sizes whose sum does not fit are no small arena and no small block. */
+static void test_huge(void **state)
+{
+    (void)state;
+    mnt_device *dev = sup_open("", 1);
+    mnt_model *m = NULL;
+    mnt_graph *g = NULL;
+    const mnt_shape huge = MNT_SHAPE((int64_t)1 << 58);
+    MUST(dev, mnt_graph_create(&g, dev, NULL, NULL));
+    for (int i = 0; i < 16; i++)
+        mnt_fill(g, huge, 1);
+    MUST_FAIL(dev, MNT_NO_MEMORY, "2^62", mnt_graph_compile(g));
+    mnt_graph_destroy(g);
+    MUST(dev, mnt_model_create(&m, dev, NULL));
+    MUST(dev, mnt_graph_create(&g, dev, m, NULL));
+    for (int i = 0; i < 16; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "p%d", i);
+        mnt_param(g, name, huge, (mnt_init){ .kind = MNT_INIT_CONSTANT, .a = 1 });
+    }
+    MUST_FAIL(dev, MNT_NO_MEMORY, "2^62", mnt_graph_compile(g));
+    mnt_graph_destroy(g);
+    mnt_model_destroy(m);
+    mnt_device_close(dev);
+}
+
+/* Keeping comes before compile, a name may come after. */
+static void test_after_compile(void **state)
+{
+    (void)state;
+    mnt_device *dev = sup_open("", 1);
+    mnt_graph *g = NULL;
+    float v[4];
+    MUST(dev, mnt_graph_create(&g, dev, NULL, NULL));
+    mnt_tensor *y = mnt_relu(g, mnt_input(g, MNT_F32, MNT_SHAPE(4)));
+    mnt_tensor_set_name(y, "short");
+    mnt_scale(g, y, 2);
+    MUST(dev, mnt_graph_compile(g));
+    mnt_tensor_keep(y);
+    mnt_tensor_set_name(y, "another name");
+    MUST(dev, mnt_graph_run(g, 1));
+    MUST_FAIL(dev, MNT_STATE, "another name", mnt_tensor_read(y, v, sizeof v));
+    mnt_op_timing t = { .size = sizeof t };
+    MUST(dev, mnt_graph_timing(g, 0, &t));
+    assert_string_equal(t.label, "another name");
+    mnt_graph_destroy(g);
+    mnt_device_close(dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_graphs),
         cmocka_unit_test(test_reuse),
+        cmocka_unit_test(test_huge),
+        cmocka_unit_test(test_after_compile),
     };
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
 }

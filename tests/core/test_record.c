@@ -376,14 +376,69 @@ static void test_dump_and_format(void **state)
     teardown(&t);
 }
 
+/* Sizes that would wrap, and operands that a graph cannot use, have a sentence. */
+static void test_hostile(void **state)
+{
+    (void)state;
+    const int64_t most = (int64_t)1 << 62;
+    const mnt_window_desc wide =
+        MNT_WINDOW_DESC(.kernel_h = 1 << 24, .kernel_w = 1 << 24, .pad_h = 1 << 24,
+                        .pad_w = 1 << 24);
+    for (int i = 0; i < 5; i++) {
+        bench t = setup();
+        mnt_tensor *deep = mnt_input(t.g, MNT_F32, MNT_SHAPE(1, 65536, 1, 1)),
+                   *y = NULL;
+        mnt_status want = MNT_SHAPE;
+        if (i == 0) {
+            y = mnt_reshape(t.g, t.a, MNT_SHAPE(most, most, -1));
+        } else if (i == 1) {
+            y = mnt_im2col(t.g, deep, &wide);
+        } else if (i == 2) {
+            y = mnt_conv_layer(t.g, t.image, 1, INT_MAX, INT_MAX, "c", NULL);
+        } else if (i == 3) {
+            want = MNT_INVALID;
+            y = mnt_argmax(t.g, t.a, INT_MAX);
+        } else {
+            want = MNT_INVALID;
+            mnt_param(t.g, "w", MNT_SHAPE(2), (mnt_init){ 0 });
+            y = mnt_relu(t.g, mnt_model_find(t.m, "w"));
+        }
+        assert_null(y);
+        assert_int_equal(mnt_graph_status(t.g), want);
+        mnt_graph_destroy(t.g);
+        mnt_model_destroy(t.m);
+    }
+}
+
+/* A strided gradient through a broadcast that stretches nothing. */
+static void test_strided_gradient(void **state)
+{
+    (void)state;
+    mnt_graph *g = NULL;
+    const float dy[6] = { 1, 2, 3, 4, 5, 6 }, want[6] = { 1, 3, 5, 2, 4, 6 };
+    float da[6];
+    MUST(dev, mnt_graph_create(&g, dev, NULL, NULL));
+    mnt_tensor *a = mnt_input(g, MNT_F32, MNT_SHAPE(2, 3));
+    mnt_tensor_require_grad(a);
+    mnt_tensor *s = mnt_add(g, a, mnt_input(g, MNT_F32, MNT_SHAPE(3)));
+    mnt_backward(g, mnt_permute(g, s, (int[]){ 1, 0 }),
+                 mnt_constant(g, MNT_F32, MNT_SHAPE(3, 2), dy));
+    MUST(dev, mnt_graph_compile(g));
+    MUST(dev, mnt_graph_run(g, 1));
+    MUST(dev, mnt_tensor_read(mnt_tensor_grad(a), da, sizeof da));
+    assert_memory_equal(da, want, sizeof want);
+    mnt_graph_destroy(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shapes),          cmocka_unit_test(test_dtypes),
-        cmocka_unit_test(test_arguments),       cmocka_unit_test(test_slice_bounds),
-        cmocka_unit_test(test_foreign_tensors), cmocka_unit_test(test_null),
-        cmocka_unit_test(test_null_objects),    cmocka_unit_test(test_order_of_calls),
-        cmocka_unit_test(test_dump_and_format),
+        cmocka_unit_test(test_shapes),           cmocka_unit_test(test_dtypes),
+        cmocka_unit_test(test_arguments),        cmocka_unit_test(test_slice_bounds),
+        cmocka_unit_test(test_foreign_tensors),  cmocka_unit_test(test_null),
+        cmocka_unit_test(test_null_objects),     cmocka_unit_test(test_order_of_calls),
+        cmocka_unit_test(test_dump_and_format),  cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_strided_gradient),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

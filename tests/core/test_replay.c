@@ -186,6 +186,68 @@ static void test_write_order(void **state)
     mnt_device_close(dev);
 }
 
+/* The gradient of a loss whose upstream is the loss itself or its running total. */
+static float upstream(mnt_device *dev, bool total, bool no_fusion)
+{
+    mnt_graph *g = NULL;
+    const float z[4] = { 1, 2, 3, 1 };
+    const int32_t labels[2] = { 0, 1 };
+    float grad[4];
+    mnt_graph_desc desc = MNT_GRAPH_DESC(.no_fusion = no_fusion);
+    MUST(dev, mnt_graph_create(&g, dev, NULL, &desc));
+    mnt_tensor *x = mnt_constant(g, MNT_F32, MNT_SHAPE(2, 2), z);
+    mnt_tensor_require_grad(x);
+    mnt_tensor *loss =
+        mnt_cross_entropy(g, x, mnt_constant(g, MNT_I32, MNT_SHAPE(2), labels));
+    mnt_backward(g, loss, total ? mnt_accumulate(g, loss) : loss);
+    MUST(dev, mnt_graph_compile(g));
+    MUST(dev, mnt_graph_run(g, 3));
+    MUST(dev, mnt_tensor_read(mnt_tensor_grad(x), grad, sizeof grad));
+    mnt_graph_destroy(g);
+    return grad[0];
+}
+
+/* A product of the old weights whose bias is added after the update. */
+static float late_bias(mnt_device *dev, bool conv, bool no_fusion)
+{
+    mnt_model *m = NULL;
+    mnt_graph *g = NULL;
+    const mnt_init half = { .kind = MNT_INIT_CONSTANT, .a = 0.5f };
+    float y[8];
+    mnt_graph_desc desc = MNT_GRAPH_DESC(.no_fusion = no_fusion);
+    MUST(dev, mnt_model_create(&m, dev, NULL));
+    MUST(dev, mnt_graph_create(&g, dev, m, &desc));
+    mnt_tensor *x = mnt_fill(g, conv ? MNT_SHAPE(1, 1, 4, 4) : MNT_SHAPE(4, 4), 1);
+    mnt_tensor *w =
+        mnt_param(g, "w", conv ? MNT_SHAPE(2, 1, 3, 3) : MNT_SHAPE(4, 2), half);
+    mnt_tensor *b = mnt_param(g, "b", MNT_SHAPE(2), half);
+    mnt_tensor *p = conv ? mnt_conv2d(g, x, w, NULL) : mnt_matmul(g, x, w);
+    mnt_backward(g, mnt_sum(g, mnt_mul(g, w, w), MNT_ALL_AXES), NULL);
+    mnt_sgd(g, NULL);
+    mnt_tensor *out = mnt_relu(g, mnt_bias_add(g, p, b));
+    MUST(dev, mnt_graph_compile(g));
+    MUST(dev, mnt_graph_run(g, 1));
+    MUST(dev, mnt_tensor_read(out, y, sizeof y));
+    mnt_graph_destroy(g);
+    mnt_model_destroy(m);
+    return y[0];
+}
+
+/* Fusion moves no command over one that writes what it reads. */
+static void test_fusion_order(void **state)
+{
+    (void)state;
+    mnt_device *dev = sup_open("", 1);
+    for (int i = 0; i < 2; i++) {
+        float fused = upstream(dev, i, false), plain = upstream(dev, i, true);
+        assert_memory_equal(&fused, &plain, sizeof fused);
+        fused = late_bias(dev, i, false);
+        plain = late_bias(dev, i, true);
+        assert_memory_equal(&fused, &plain, sizeof fused);
+    }
+    mnt_device_close(dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_hundred_runs),
         cmocka_unit_test(test_nothing_baked_in),
         cmocka_unit_test(test_write_order),
+        cmocka_unit_test(test_fusion_order),
     };
     return cmocka_run_group_tests_name("replay", tests, NULL, NULL);
 }
