@@ -32,9 +32,9 @@ static bool same(const kit_case *c, const char *where, const char *what,
     return false;
 }
 
-static const char *grad_name(int i, char buf[16])
+static const char *grad_name(int i, char buf[24])
 {
-    snprintf(buf, 16, "gradient %d", i);
+    snprintf(buf, 24, "gradient %d", i);
     return buf;
 }
 
@@ -43,7 +43,7 @@ bool kit_same(const kit_case *c, const char *where, const kit_result *want,
 {
     bool ok = same(c, where, "y", want->dtype, want->shape, want->y, got->y);
     for (int i = 0; i < c->n; i++) {
-        char name[16];
+        char name[24];
         if (!want->grad[i] != !got->grad[i]) {
             print_error("%s: case '%s' on %s: gradient %d exists on one side only\n",
                         c->op->name, c->text, where, i);
@@ -122,7 +122,7 @@ static bool gradients_right(const kit_case *c, const char *where, const ora in[]
     c->op->backward(c, in, &dy, dx);
     bool ok = true;
     for (int i = 0; i < c->n; i++) {
-        char name[16];
+        char name[24];
         if (!c->in[i].grad)
             continue;
         if (!got->grad[i]) {

@@ -175,7 +175,7 @@ void kit_case_init(kit_case *c, const kit_op *op, const char *text)
     sup_rng r = { sup_hash(text, strlen(text)) };
     for (int i = 0; i < c->n; i++) {
         kit_in *in = &c->in[i];
-        char v[8], w[8];
+        char v[16], w[20];
         snprintf(v, sizeof v, i ? "v%d" : "v", i);
         snprintf(w, sizeof w, i ? "view%d" : "view", i);
         kit_word(c, v, "random", in->values);
