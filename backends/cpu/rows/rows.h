@@ -9,9 +9,9 @@
 #ifndef CPU_ROWS_H
 #define CPU_ROWS_H
 
-#include "cpu.h"
-#include "scalar.h"
-#include "vec.h"
+#include "../cpu.h"
+#include "../scalar.h"
+#include "../vec.h"
 
 #define ROWS_BLOCK 4096 /* elements a unit; also the block of numerics D2 */
 

@@ -10,8 +10,8 @@
 #ifndef CPU_REF_H
 #define CPU_REF_H
 
-#include "cpu.h"
-#include "scalar.h"
+#include "../cpu.h"
+#include "../scalar.h"
 
 #define REF_BLOCK 4096 /* elements a unit, and elements a summation block */
 #define REF_TREE  64   /* samples a tree of C6 */

@@ -12,8 +12,8 @@
 #ifndef CPU_CONV_H
 #define CPU_CONV_H
 
-#include "cpu.h"
-#include "vec.h"
+#include "../cpu.h"
+#include "../vec.h"
 
 #include <string.h>
 

@@ -11,8 +11,8 @@
 #ifndef CPU_GEMM_H
 #define CPU_GEMM_H
 
-#include "cpu.h"
-#include "vec.h"
+#include "../cpu.h"
+#include "../vec.h"
 
 /*
  * The register tile, GEMM_MR rows by GEMM_NV vectors, and two lower ones for the last

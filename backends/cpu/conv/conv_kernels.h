@@ -6,7 +6,7 @@
 #ifndef CPU_CONV_KERNELS_H
 #define CPU_CONV_KERNELS_H
 
-#include "cpu.h"
+#include "../cpu.h"
 
 /* A thread's scratch may take this much before a variant steps back. */
 #define CONV_MAX_LOCAL ((size_t)4 << 20)
