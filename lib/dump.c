@@ -120,6 +120,7 @@ mnt_status mnt_graph_dump(const mnt_graph *g, char **out)
     if (!g || !out)
         return mnti_fail(g ? g->dev : NULL, MNT_INVALID,
                          "graph_dump: an argument is NULL");
+    *out = NULL;
     text t = { .dev = g->dev };
     put(&t, "graph '%.100s' on %s: %s\n", g->name, g->dev->backend->name,
         g->status     ? g->error
@@ -199,6 +200,7 @@ mnt_status mnt_tensor_format(mnt_tensor *x, int64_t limit, char **out)
     if (!x || !out || limit < 0)
         return mnti_fail(x ? x->dev : NULL, MNT_INVALID,
                          "tensor_format: an argument is NULL or the limit below 0");
+    *out = NULL;
     size_t bytes = (size_t)mnti_tensor_bytes(x);
     char *data = mnti_alloc(x->dev, bytes);
     if (!data)

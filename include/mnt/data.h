@@ -19,7 +19,8 @@ typedef enum mnt_split { MNT_TRAIN, MNT_TEST } mnt_split;
  * are checked to be below 10, the counts of both files to agree.
  * Errors: NOT_FOUND naming the path; FORMAT naming file and what is wrong (magic, dims,
  * size); LABEL with the first offending row; IO; NO_MEMORY. Nothing is created then.
- * Ownership: the caller closes it before the device.
+ * Ownership: the caller closes it, after the graphs that read it and
+ * before the device.
  */
 MNT_API MNT_CHECK mnt_status mnt_mnist_open(mnt_dataset **out, mnt_device *dev,
                                             const char *dir, mnt_split split);
