@@ -124,8 +124,7 @@ int session_report(const session *s, mnt_status status)
         return 0;
     if (status == MNT_INTERRUPTED && session_interrupted()) {
         fprintf(stderr, "%s: %s\n", s->app->name,
-                s->problem[0] != '\0' ? s->problem
-                                      : "interrupted; nothing was changed");
+                s->problem[0] != '\0' ? s->problem : "interrupted");
         return 128 + (int)interrupt_signal;
     }
     const char *text = s->problem[0] != '\0' ? s->problem : mnt_last_error(s->dev);

@@ -52,10 +52,6 @@ static mnt_status choose_paths(trainer *t)
     }
     if (n >= OUTPUT_PATH)
         return session_fail(t->s, MNT_INVALID, "--ckpt: the path is too long");
-    if (o->ckpt != NULL && !output_can_write(o->ckpt))
-        return session_io(t->s, o->ckpt);
-    if (o->ckpt_best != NULL && !output_can_write(o->ckpt_best))
-        return session_io(t->s, o->ckpt_best);
     return MNT_OK;
 }
 
@@ -98,6 +94,20 @@ static void plan_steps(trainer *t)
                                     : t->per_epoch;
 }
 
+static mnt_status open_outputs(trainer *t)
+{
+    session *s = t->s;
+    const options *o = s->opt;
+    if (o->out != NULL && !output_mkdir(o->out))
+        return session_io(s, o->out);
+    if (t->ckpt[0] != '\0' && !output_can_write(t->ckpt))
+        return session_io(s, t->ckpt);
+    if (o->ckpt_best != NULL && !output_can_write(o->ckpt_best))
+        return session_io(s, o->ckpt_best);
+    mnt_status st = metrics_begin(s, &t->epochs);
+    return st == MNT_OK ? metrics_begin(s, &t->log) : st;
+}
+
 /* Everything that can fail on bad input happens here, before any file is touched. */
 static mnt_status prepare(trainer *t)
 {
@@ -119,11 +129,7 @@ static mnt_status prepare(trainer *t)
     if (st == MNT_OK)
         st = metrics_load(s, &t->log, o->out, "metrics_log.csv", from, 1);
     t->first_row = t->epochs.count;
-    if (st == MNT_OK && o->out != NULL && !output_mkdir(o->out))
-        st = session_io(s, o->out);
-    if (st == MNT_OK)
-        st = metrics_begin(s, &t->epochs);
-    return st == MNT_OK ? metrics_begin(s, &t->log) : st;
+    return st == MNT_OK ? open_outputs(t) : st;
 }
 
 static mnt_status write_totals(trainer *t)
@@ -306,6 +312,9 @@ static mnt_status finish_pending(trainer *t)
 static mnt_status interrupted(trainer *t)
 {
     progress_clear(&t->progress);
+    if (t->state.step == t->started)
+        return session_fail(t->s, MNT_INTERRUPTED,
+                            "interrupted before a step; nothing was saved");
     mnt_status st = save(t);
     if (st != MNT_OK)
         return st;
