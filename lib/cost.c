@@ -77,6 +77,8 @@ double mnti_cmd_flops(const mnt_cmd *cmd)
 double mnti_cmd_bytes(const mnt_cmd *cmd)
 {
     double bytes = 0.0;
+    if (cmd->op == MNT_OP_ID_batch_index) /* of the permutation only what is taken */
+        return 2.0 * count(&cmd->out[0]) * 4.0;
     int first = cmd->op == MNT_OP_ID_gather ? 1 : 0; /* of the table only the rows */
     if (first)
         bytes += count(&cmd->out[0]) * (double)mnt_dtype_size(cmd->in[0].dtype);

@@ -244,13 +244,16 @@ static mnt_status open_backend(mnt_device *dev, const mnt_backend *b,
 static mnt_status open_auto(mnt_device *dev, const mnt_device_desc *d)
 {
     const mnt_backend *b;
+    mnt_status st = MNT_NOT_FOUND;
     for (int i = 0; (b = mnti_backend_at(i)) != NULL; i++) {
-        if (open_backend(dev, b, d) == MNT_OK)
+        if ((st = open_backend(dev, b, d)) == MNT_OK)
             return MNT_OK;
         mnti_log(dev, MNT_LOG_INFO, "auto passes over %s", mnt_last_error(NULL));
     }
     char last[MNTI_ERROR_TEXT];
     snprintf(last, sizeof last, "%s", mnt_last_error(NULL));
+    if (st == MNT_INVALID) /* the caller's own mistake, not a missing device */
+        return mnti_fail(NULL, st, "%s", last);
     return mnti_fail(NULL, MNT_NOT_FOUND, "no backend opens; the last said: %.400s",
                      last);
 }

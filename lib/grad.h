@@ -46,6 +46,10 @@ bool mnti_same_shape(const mnt_tensor *a, const mnt_tensor *b);
 /* Fails the graph with DTYPE unless t is of that type. */
 bool mnti_want_dtype(mnt_graph *g, mnt_op op, const char *what, const mnt_tensor *t,
                      mnt_dtype dtype);
+/* Arguments and result shape of a convolution; false and a failed graph if it cannot
+ * be. Layers ask before they make parameters. */
+bool mnti_conv2d_shape(mnt_graph *g, mnt_tensor *x, mnt_shape w,
+                       const mnt_conv2d_desc *desc, mnt_args_conv *a, mnt_shape *y);
 /* Chunk of a matrix product with inner size k (numerics C3). */
 int64_t mnti_matmul_chunk(int64_t k);
 

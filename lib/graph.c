@@ -288,10 +288,11 @@ mnt_tensor *mnt_input(mnt_graph *g, mnt_dtype dtype, mnt_shape shape)
 {
     if (!mnti_graph_accepts(g, MNTI_VIEW, NULL, 0))
         return NULL;
-    if (mnt_shape_count(shape) < 0 || mnt_dtype_size(dtype) == 0)
-        return mnti_graph_fail(g, MNT_SHAPE,
-                               "input: shape %s of dtype %s is not possible",
-                               mnti_shape_text(shape).s, mnt_dtype_name(dtype));
+    if (mnt_dtype_size(dtype) == 0)
+        return mnti_graph_fail(g, MNT_DTYPE, "input: %d is no dtype", (int)dtype);
+    if (mnt_shape_count(shape) < 0)
+        return mnti_graph_fail(g, MNT_SHAPE, "input: shape %s is not possible",
+                               mnti_shape_text(shape).s);
     mnt_tensor *t = mnti_tensor_persistent(g->dev, g, dtype, shape);
     return t ? t : mnti_graph_fail(g, MNT_NO_MEMORY, "input: %.400s", g->dev->error);
 }
@@ -310,9 +311,19 @@ void mnt_tensor_require_grad(mnt_tensor *t)
 {
     if (!t || t->param)
         return;
-    if (t->graph && t->dtype == MNT_F32)
+    mnt_graph *g = t->graph;
+    bool used = false;
+    for (int i = 0; g && i < g->count && !t->needs_grad; i++)
+        for (int k = 0; k < MNT_MAX_IN; k++)
+            used |= g->nodes[i].in[k] == t;
+    if (used)
+        mnti_graph_fail(
+            g, MNT_STATE,
+            "require_grad: mark tensor '%.100s' %s before the ops that use it",
+            mnt_tensor_name(t), mnti_shape_text(t->shape).s);
+    else if (g && t->dtype == MNT_F32)
         t->needs_grad = t->leaf = true;
-    else if (t->graph)
+    else if (g)
         mnti_graph_fail(t->graph, MNT_DTYPE, "require_grad: tensor %s is %s, not f32",
                         mnt_tensor_name(t), mnt_dtype_name(t->dtype));
 }

@@ -26,7 +26,7 @@ mnt_tensor *mnt_dense(mnt_graph *g, mnt_tensor *x, int64_t out, const char *name
 {
     if (!mnti_graph_accepts(g, MNT_OP_ID_dense, &x, 1))
         return NULL;
-    if (!name || out < 1)
+    if (!name || !*name || out < 1)
         return mnti_graph_fail(g, MNT_INVALID,
                                "dense: a name and at least one output are "
                                "needed, not %s and %lld",
@@ -34,6 +34,8 @@ mnt_tensor *mnt_dense(mnt_graph *g, mnt_tensor *x, int64_t out, const char *name
     if (x->shape.ndim != 2)
         return mnti_graph_fail(g, MNT_SHAPE, "dense: %.100s: x is %s, [N,in] is needed",
                                name, mnti_shape_text(x->shape).s);
+    if (!mnti_want_dtype(g, MNT_OP_ID_matmul, "x", x, MNT_F32))
+        return NULL;
     int64_t in = x->shape.dim[1];
     mnt_tensor *w = part(g, name, "weight", MNT_SHAPE(in, out), in);
     mnt_tensor *b = part(g, name, "bias", MNT_SHAPE(out), in);
@@ -47,7 +49,7 @@ mnt_tensor *mnt_conv_layer(mnt_graph *g, mnt_tensor *x, int64_t out, int kernel_
 {
     if (!mnti_graph_accepts(g, MNT_OP_ID_conv2d, &x, 1))
         return NULL;
-    if (!name || out < 1 || kernel_h < 1 || kernel_w < 1)
+    if (!name || !*name || out < 1 || kernel_h < 1 || kernel_w < 1)
         return mnti_graph_fail(
             g, MNT_INVALID,
             "conv_layer: %.100s: %lld outputs and a %dx%d kernel; a name "
@@ -70,6 +72,10 @@ mnt_tensor *mnt_conv_layer(mnt_graph *g, mnt_tensor *x, int64_t out, int kernel_
     in /= d.groups;
     mnt_shape shape = MNT_SHAPE(out, in, kernel_h, kernel_w);
     int64_t fan_in = mnt_shape_count(MNT_SHAPE(in, kernel_h, kernel_w));
+    mnt_args_conv args;
+    mnt_shape y;
+    if (!mnti_conv2d_shape(g, x, shape, &d, &args, &y))
+        return NULL;
     mnt_tensor *w = part(g, name, "weight", shape, fan_in);
     mnt_tensor *b = part(g, name, "bias", MNT_SHAPE(out), fan_in);
     if (!w || !b)

@@ -72,24 +72,21 @@ static bool conv_args(mnt_graph *g, const mnt_conv2d_desc *desc, mnt_args_conv *
            in_range(g, op, "groups", d.groups, 1);
 }
 
-mnt_tensor *mnt_conv2d(mnt_graph *g, mnt_tensor *x, mnt_tensor *w,
-                       const mnt_conv2d_desc *desc)
+bool mnti_conv2d_shape(mnt_graph *g, mnt_tensor *x, mnt_shape w,
+                       const mnt_conv2d_desc *desc, mnt_args_conv *a, mnt_shape *y)
 {
-    mnt_tensor *in[] = { x, w };
-    const mnt_op op = MNT_OP_ID_conv2d;
-    mnt_args args = { 0 };
-    mnt_args_conv *a = &args.conv;
-    if (!mnti_graph_accepts(g, op, in, 2) || !is_image(g, op, "x", x) ||
-        !is_image(g, op, "w", w) || !conv_args(g, desc, a))
-        return NULL;
-    const int64_t *dx = x->shape.dim, *dw = w->shape.dim;
-    if (dx[1] % a->groups != 0 || dx[1] / a->groups != dw[1] || dw[0] % a->groups != 0)
-        return mnti_graph_fail(
+    if (!is_image(g, MNT_OP_ID_conv2d, "x", x) || !conv_args(g, desc, a))
+        return false;
+    const int64_t *dx = x->shape.dim, *dw = w.dim;
+    if (dx[1] % a->groups != 0 || dx[1] / a->groups != dw[1] ||
+        dw[0] % a->groups != 0) {
+        mnti_graph_fail(
             g, MNT_SHAPE,
-            "conv2d: x is %s, w is %s; with %d group%s the channels do "
-            "not fit",
-            mnti_shape_text(x->shape).s, mnti_shape_text(w->shape).s, a->groups,
+            "conv2d: x is %s, w is %s; with %d group%s the channels do not fit",
+            mnti_shape_text(x->shape).s, mnti_shape_text(w).s, a->groups,
             a->groups == 1 ? "" : "s");
+        return false;
+    }
     bool kernel_ok =
         dw[2] >= 1 && dw[3] >= 1 && dw[2] <= MAX_GEOMETRY && dw[3] <= MAX_GEOMETRY;
     int64_t oh = 0, ow = 0;
@@ -97,16 +94,32 @@ mnt_tensor *mnt_conv2d(mnt_graph *g, mnt_tensor *x, mnt_tensor *w,
         oh = positions(dx[2], (int)dw[2], a->stride_h, a->pad_h, a->dilation_h);
         ow = positions(dx[3], (int)dw[3], a->stride_w, a->pad_w, a->dilation_w);
     }
-    if (oh < 1 || ow < 1)
-        return mnti_graph_fail(g, MNT_SHAPE,
-                               "conv2d: the kernel of w %s does not fit into x %s with "
-                               "padding %d,%d",
-                               mnti_shape_text(w->shape).s, mnti_shape_text(x->shape).s,
-                               a->pad_h, a->pad_w);
+    if (oh < 1 || ow < 1) {
+        mnti_graph_fail(
+            g, MNT_SHAPE,
+            "conv2d: the kernel of w %s does not fit into x %s with padding "
+            "%d,%d",
+            mnti_shape_text(w).s, mnti_shape_text(x->shape).s, a->pad_h, a->pad_w);
+        return false;
+    }
     a->chunk = 512 / (dw[2] * dw[3]);
     if (a->chunk < 1)
         a->chunk = 1;
-    return mnti_record_1(g, op, in, 2, MNT_SHAPE(dx[0], dw[0], oh, ow), args);
+    *y = MNT_SHAPE(dx[0], dw[0], oh, ow);
+    return true;
+}
+
+mnt_tensor *mnt_conv2d(mnt_graph *g, mnt_tensor *x, mnt_tensor *w,
+                       const mnt_conv2d_desc *desc)
+{
+    mnt_tensor *in[] = { x, w };
+    const mnt_op op = MNT_OP_ID_conv2d;
+    mnt_args args = { 0 };
+    mnt_shape y;
+    if (!mnti_graph_accepts(g, op, in, 2) || !is_image(g, op, "w", w) ||
+        !mnti_conv2d_shape(g, x, w->shape, desc, &args.conv, &y))
+        return NULL;
+    return mnti_record_1(g, op, in, 2, y, args);
 }
 
 void mnti_grad_conv2d(mnt_graph *g, const mnti_node *node, mnt_tensor *dy)

@@ -42,6 +42,10 @@ mnt_tensor *mnt_reshape(mnt_graph *g, mnt_tensor *x, mnt_shape shape)
             rest.dim[rest.ndim++] = s.dim[i];
     }
     int64_t known = mnt_shape_count(rest);
+    if (open >= 0 && known < 0)
+        return mnti_graph_fail(g, MNT_SHAPE,
+                               "reshape: %s: one dim may be -1, the others not below 0",
+                               mnti_shape_text(shape).s);
     if (open >= 0)
         s.dim[open] = known > 0 && count % known == 0 ? count / known : -1;
     if (mnt_shape_count(s) != count)

@@ -5,8 +5,6 @@
  */
 #include "core.h"
 
-#include <math.h>
-
 void mnt_sgd_desc_init(mnt_sgd_desc *desc)
 {
     if (desc)
@@ -161,10 +159,15 @@ void mnt_adam(mnt_graph *g, const mnt_adam_desc *desc)
         mnti_graph_fail(g, MNT_INVALID, "adam: the desc's size field is wrong");
         return;
     }
-    const float below_one = nextafterf(1.0f, 0.0f);
+    if (d.beta1 == 1.0f || d.beta2 == 1.0f) {
+        mnti_graph_fail(g, MNT_INVALID,
+                        "adam: beta1 is %g, beta2 %g; both must be below 1",
+                        (double)d.beta1, (double)d.beta2);
+        return;
+    }
     if (!finite_in(g, "adam", "lr", d.lr, 0.0f, BIG) ||
-        !finite_in(g, "adam", "beta1", d.beta1, 0.0f, below_one) ||
-        !finite_in(g, "adam", "beta2", d.beta2, 0.0f, below_one) ||
+        !finite_in(g, "adam", "beta1", d.beta1, 0.0f, 1.0f) ||
+        !finite_in(g, "adam", "beta2", d.beta2, 0.0f, 1.0f) ||
         !finite_in(g, "adam", "eps", d.eps, 0.0f, BIG) ||
         !finite_in(g, "adam", "weight_decay", d.weight_decay, -BIG, BIG) ||
         !schedule_ok(g, "adam", &d.schedule))

@@ -82,17 +82,25 @@ static mnt_status check_table(const mnt_backend *b)
                          "backend_register: a name of 1 to 32 of [a-z0-9_-] is needed, "
                          "not \"%.40s\"",
                          b->name ? b->name : "(null)");
-#define SLOT(f)                                                                        \
-    if (!b->f)                                                                         \
-        return mnti_fail(NULL, MNT_INVALID,                                            \
-                         "backend_register: %s: the slot %s is NULL", b->name, #f);
-    SLOT(devices)
-    SLOT(open)
-    SLOT(close) SLOT(info) SLOT(alloc) SLOT(release) SLOT(write) SLOT(read)
-        SLOT(supports) SLOT(prepare) SLOT(submit) SLOT(discard) SLOT(wait) SLOT(profile)
-            SLOT(timing)
-#undef SLOT
-                return MNT_OK;
+    const struct {
+        const char *name;
+        bool there;
+    } slots[] = {
+        { "devices", b->devices != NULL },   { "open", b->open != NULL },
+        { "close", b->close != NULL },       { "info", b->info != NULL },
+        { "alloc", b->alloc != NULL },       { "release", b->release != NULL },
+        { "write", b->write != NULL },       { "read", b->read != NULL },
+        { "supports", b->supports != NULL }, { "prepare", b->prepare != NULL },
+        { "submit", b->submit != NULL },     { "discard", b->discard != NULL },
+        { "wait", b->wait != NULL },         { "profile", b->profile != NULL },
+        { "timing", b->timing != NULL },
+    };
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
+        if (!slots[i].there)
+            return mnti_fail(NULL, MNT_INVALID,
+                             "backend_register: %s: the slot %s is NULL", b->name,
+                             slots[i].name);
+    return MNT_OK;
 }
 
 /* With the lock held. */

@@ -17,6 +17,8 @@ static mnt_status fault_status(mnt_graph *g, const uint32_t word[4])
         op = g->cmds[word[1]].op;
         z = g->cmds[word[1]].in[0];
     }
+    if (op == MNT_OP_ID_cross_entropy_both)
+        op = MNT_OP_ID_cross_entropy; /* what the user recorded */
     if (word[0] == MNT_FAULT_LABEL)
         return mnti_fail(g->dev, MNT_LABEL,
                          "%s: label %d of row %u is not in [0, %lld)", mnt_op_name(op),

@@ -9,6 +9,11 @@ mnti_text mnti_shape_text(mnt_shape shape)
 {
     mnti_text t = { "[" };
     size_t n = 1;
+    if (shape.ndim < 0 || shape.ndim > MNT_MAX_DIMS) {
+        snprintf(t.s, sizeof t.s, "of %d dims (0 to %d are possible)", shape.ndim,
+                 MNT_MAX_DIMS);
+        return t;
+    }
     for (int i = 0; i < shape.ndim && i < MNT_MAX_DIMS; i++)
         n += (size_t)snprintf(t.s + n, sizeof t.s - n, "%s%lld", i ? "," : "",
                               (long long)shape.dim[i]);
@@ -179,9 +184,18 @@ mnt_tensor *mnt_tensor_grad(const mnt_tensor *t)
     return t ? t->grad : NULL;
 }
 
-static const char *shown_name(const mnt_tensor *t)
+/* A tensor's name or, without one, whose result it is. */
+static mnti_text shown_name(const mnt_tensor *t)
 {
-    return t->name ? t->name : "without a name";
+    mnti_text text = { "without a name" };
+    const mnt_graph *g = t->graph;
+    if (t->name)
+        snprintf(text.s, sizeof text.s, "%s", t->name);
+    for (int i = 0; !t->name && g && i < g->count; i++)
+        for (int o = 0; o < MNT_MAX_OUT && g->nodes[i].op != MNTI_VIEW; o++)
+            if (g->nodes[i].out[o] == t)
+                snprintf(text.s, sizeof text.s, "from %s", mnt_op_name(g->nodes[i].op));
+    return text;
 }
 
 /* Parameters get their memory late: anybody who looks makes it now. */
@@ -200,7 +214,7 @@ static mnt_status check_transfer(mnt_tensor *t, const void *data, size_t bytes,
     if (bytes != mnti_tensor_bytes(t))
         return mnti_fail(
             t->dev, MNT_SHAPE, "%s: tensor %s is %s %s of %llu bytes, not %zu", call,
-            shown_name(t), mnt_dtype_name(t->dtype), mnti_shape_text(t->shape).s,
+            shown_name(t).s, mnt_dtype_name(t->dtype), mnti_shape_text(t->shape).s,
             (unsigned long long)mnti_tensor_bytes(t), bytes);
     mnt_status st = place(t);
     if (st)
@@ -209,16 +223,16 @@ static mnt_status check_transfer(mnt_tensor *t, const void *data, size_t bytes,
     if (s->dead)
         return mnti_fail(t->dev, MNT_STATE,
                          "%s: tensor %s %s was fused away; keep it before compile",
-                         call, shown_name(t), mnti_shape_text(t->shape).s);
+                         call, shown_name(t).s, mnti_shape_text(t->shape).s);
     if (!s->buffer)
         return mnti_fail(t->dev, MNT_STATE,
                          "%s: tensor %s %s has no memory before compile", call,
-                         shown_name(t), mnti_shape_text(t->shape).s);
+                         shown_name(t).s, mnti_shape_text(t->shape).s);
     if (s->planned && !s->keep)
         return mnti_fail(
             t->dev, MNT_STATE,
             "%s: the memory of tensor %s %s is reused; keep it before compile", call,
-            shown_name(t), mnti_shape_text(t->shape).s);
+            shown_name(t).s, mnti_shape_text(t->shape).s);
     return MNT_OK;
 }
 
@@ -229,7 +243,7 @@ mnt_status mnt_tensor_write(mnt_tensor *t, const void *data, size_t bytes)
         return st;
     if (!mnti_contiguous(t))
         return mnti_fail(t->dev, MNT_STATE, "tensor_write: tensor %s is a strided view",
-                         shown_name(t));
+                         shown_name(t).s);
     mnt_operand o = mnti_operand(t);
     st = t->dev->backend->write(t->dev->ctx, o.buffer, o.offset, data, bytes);
     if (st == MNT_OK && t->storage->version) /* views of parameters too */

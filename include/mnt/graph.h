@@ -6,7 +6,8 @@
  *
  * Recording is sticky: the first failure stays in the graph, the op returns NULL, every
  * op accepts NULL, and compile reports that first failure. So a network can be written
- * without a check on every line.
+ * without a check on every line. An op recorded on a compiled graph is such a failure too:
+ * it makes later runs of that graph fail.
  */
 #ifndef MNT_GRAPH_H
 #define MNT_GRAPH_H
@@ -113,7 +114,9 @@ MNT_API void mnt_tensor_keep(mnt_tensor *t);
 /* Asks mnt_backward() for the gradient of an input. Before the ops that use it. */
 MNT_API void mnt_tensor_require_grad(mnt_tensor *t);
 /* The gradient that mnt_backward() recorded for t, or NULL. Keep it to read it, unless
- * t is a parameter or was marked by mnt_tensor_require_grad(). */
+ * t is a parameter or was marked by mnt_tensor_require_grad(). For a model's own tensor
+ * (mnt_model_param()) it is that of the graph whose backward was recorded last, NULL once
+ * that graph is destroyed; mnt_graph_param() tells graphs apart. */
 MNT_API mnt_tensor *mnt_tensor_grad(const mnt_tensor *t);
 
 /*

@@ -16,15 +16,16 @@ extern "C" {
 #endif
 
 /*
- * Matrix product y = op(a) op(b), op = transpose where the flag says so.
- *   y[i,j] = sum_k a[i,k] b[k,j]     k in chunks, numerics C
- * a [..., M, K] (ta: [..., K, M])   b [K, N] or [..., K, N] (tb: [N, K])   y [..., M,
- * N] Leading dims are a batch and must be equal, or absent in b. K = 0 gives zeros.
- * Gradient: da = dy op(b)^T, db = op(a)^T dy, summed over the batch where b has none.
+ * Matrix product y = op(x) op(w), op = transpose where the flag says so.
+ *   y[i,j] = sum_k x[i,k] w[k,j]     k in chunks, numerics C
+ * x [..., M, K] (tx: [..., K, M])   w [K, N] or [..., K, N] (tw: [..., N, K])
+ * y [..., M, N]
+ * Leading dims are a batch and must be equal, or absent in w. K = 0 gives zeros.
+ * Gradient: dx = dy op(w)^T, dw = op(x)^T dy, summed over the batch where w has none.
  */
-MNT_API mnt_tensor *mnt_matmul(mnt_graph *g, mnt_tensor *a, mnt_tensor *b);
-MNT_API mnt_tensor *mnt_matmul_ex(mnt_graph *g, mnt_tensor *a, mnt_tensor *b, bool ta,
-                                  bool tb);
+MNT_API mnt_tensor *mnt_matmul(mnt_graph *g, mnt_tensor *x, mnt_tensor *w);
+MNT_API mnt_tensor *mnt_matmul_ex(mnt_graph *g, mnt_tensor *x, mnt_tensor *w, bool tx,
+                                  bool tw);
 
 /*
  * y = x + b along axis 1: x [N, C] or [N, C, H, W], b [C]. Gradient: dx = dy; db = sum
