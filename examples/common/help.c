@@ -27,9 +27,9 @@ static const char training[] =
     "  --steps N           stop after step N, counted from the start of training\n"
     "  --batch B           256\n"
     "  --seed S            1; of first values, order of samples, synth\n"
-    "  --optimizer O       sgd (default) or adam\n"
+    "  --optimizer O       sgd or adam; default: %s\n"
     "  --lr X              peak learning rate; default by network, optimizer, batch\n"
-    "  --momentum X        0.9 (sgd)\n"
+    "  --momentum X        0.9; given alone it implies sgd\n"
     "  --weight-decay X    0\n"
     "  --dtype T           f32; f16 is not in this version\n\n";
 
@@ -62,7 +62,9 @@ void help_print(const run_app *app)
     printf("Usage: %s [train|eval|bench [relu]|help] [options]\n\n"
            "Trains and runs %s on MNIST with libmnt %s.\n\n",
            app->name, app->network, mnt_version());
-    printf("%s%s%s%s%s", commands, machine, training, output, looking);
+    printf("%s%s", commands, machine);
+    printf(training, app->optimizer == OPT_SGD ? "sgd" : "adam");
+    printf("%s%s", output, looking);
     printf("Backends here:");
     for (int i = 0; i < mnt_backend_count(); i++)
         printf(" %s", mnt_backend_name(i));
