@@ -67,8 +67,13 @@ static void kill_node(mnti_node *node)
 static void replace(mnt_graph *g, int at, const mnti_node *fused, const int *chain,
                     int n)
 {
-    for (int i = 0; i < n; i++)
+    mnt_tensor *out = fused->out[0];
+    for (int i = 0; i < n; i++) {
+        const mnt_tensor *t = g->nodes[chain[i]].out[0];
+        if (!out->name && t->name) /* a layer's name survives its fusion */
+            mnt_tensor_set_name(out, t->name);
         kill_node(&g->nodes[chain[i]]);
+    }
     g->nodes[at] = *fused;
     for (int i = 0; i < MNT_MAX_OUT; i++)
         if (fused->out[i])

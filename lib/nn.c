@@ -22,6 +22,13 @@ static mnt_tensor *part(mnt_graph *g, const char *layer, const char *suffix,
                      (mnt_init){ .kind = MNT_INIT_UNIFORM, .a = -bound, .b = bound });
 }
 
+/* A layer's result bears its name, for dumps and profiles. */
+static mnt_tensor *named(mnt_tensor *y, const char *name)
+{
+    mnt_tensor_set_name(y, name);
+    return y;
+}
+
 mnt_tensor *mnt_dense(mnt_graph *g, mnt_tensor *x, int64_t out, const char *name)
 {
     if (!mnti_graph_accepts(g, MNT_OP_ID_dense, &x, 1))
@@ -41,7 +48,7 @@ mnt_tensor *mnt_dense(mnt_graph *g, mnt_tensor *x, int64_t out, const char *name
     mnt_tensor *b = part(g, name, "bias", MNT_SHAPE(out), in);
     if (!w || !b)
         return NULL;
-    return mnt_bias_add(g, mnt_matmul(g, x, w), b);
+    return named(mnt_bias_add(g, mnt_matmul(g, x, w), b), name);
 }
 
 mnt_tensor *mnt_conv_layer(mnt_graph *g, mnt_tensor *x, int64_t out, int kernel_h,
@@ -80,5 +87,5 @@ mnt_tensor *mnt_conv_layer(mnt_graph *g, mnt_tensor *x, int64_t out, int kernel_
     mnt_tensor *b = part(g, name, "bias", MNT_SHAPE(out), fan_in);
     if (!w || !b)
         return NULL;
-    return mnt_bias_add(g, mnt_conv2d(g, x, w, &d), b);
+    return named(mnt_bias_add(g, mnt_conv2d(g, x, w, &d), b), name);
 }

@@ -8,6 +8,7 @@
 #include "common/report.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <spawn.h>
@@ -38,6 +39,8 @@ static bool gnuplot_start(gnuplot *g)
     posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
     posix_spawn_file_actions_addclose(&actions, ends[0]);
     posix_spawn_file_actions_addclose(&actions, ends[1]);
+    /* gnuplot warns of a chart with one point; whether it failed is its status */
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     int error = posix_spawnp(&g->pid, program, &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[0]);
@@ -118,7 +121,7 @@ static void put_terminal(FILE *f, const char *kind, const char *temp)
 static void put_loss(FILE *f)
 {
     fputs("set ylabel 'training loss'; set logscale y; set y2label 'accuracy, %'\n"
-          "set y2tics; set ytics nomirror; set key center right\n"
+          "set y2tics; set ytics nomirror; set key below\n"
           "plot $log using 1:2 with lines lw 2 lc rgb '#1f77b4' title 'loss', \\\n"
           " $epoch using 1:3 axes x1y2 with linespoints pt 6 lc rgb '#999999' "
           "title 'training accuracy', \\\n"
@@ -131,8 +134,9 @@ static void put_loss(FILE *f)
 static void put_throughput(FILE *f)
 {
     fputs("set ylabel 'images a second, training'; set yrange [0:*]\n"
-          "set format y '%.0s%c'; set key bottom right\n"
-          "plot $log using 1:5 with lines lw 1 lc rgb '#9ecae1' title 'inside', \\\n"
+          "set format y '%.0s%c'; set key below\n"
+          "plot $log using 1:5 with lines lw 1 lc rgb '#9ecae1' title 'within an "
+          "epoch', \\\n"
           " $epoch using 1:5 with linespoints pt 7 lw 2 lc rgb '#1f77b4' "
           "title 'whole epochs'\n"
           "set yrange [*:*]; set format y '%g'\n",

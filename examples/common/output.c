@@ -2,6 +2,7 @@
 #include "common/output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -50,13 +51,9 @@ bool output_mkdir(const char *dir)
 
 bool output_can_write(const char *path)
 {
-    char dir[OUTPUT_PATH];
+    char trial[OUTPUT_PATH];
     struct stat st;
-    const char *slash = strrchr(path, '/');
-    int n = slash == NULL ? snprintf(dir, sizeof dir, ".")
-            : slash == path
-                ? snprintf(dir, sizeof dir, "/")
-                : snprintf(dir, sizeof dir, "%.*s", (int)(slash - path), path);
+    int n = snprintf(trial, sizeof trial, "%s.try.%ld", path, (long)getpid());
     if (n <= 0 || n >= OUTPUT_PATH) {
         errno = ENAMETOOLONG;
         return false;
@@ -65,7 +62,13 @@ bool output_can_write(const char *path)
         errno = EISDIR;
         return false;
     }
-    return access(dir, W_OK | X_OK) == 0;
+    /* Permission bits do not tell: some folders take no file at all. */
+    int fd = open(trial, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    if (fd < 0)
+        return false;
+    close(fd);
+    unlink(trial);
+    return true;
 }
 
 bool output_open(output *o, const char *dir, const char *name)
