@@ -144,6 +144,8 @@ static void test_open_failures(void **state)
     bad_desc(MNT_INVALID, "frob",
              MNT_DEVICE_DESC(.backend = "cpu", .force = "frob=ref"));
     bad_desc(MNT_INVALID, "force", MNT_DEVICE_DESC(.backend = "cpu", .force = "ref"));
+    bad_desc(MNT_INVALID, "z80",
+             MNT_DEVICE_DESC(.backend = "auto", .force = "isa=z80"));
     bad_desc(MNT_INVALID, "alloc",
              MNT_DEVICE_DESC(.backend = "cpu", .allocator = &half));
     mnt_device_desc desc = MNT_DEVICE_DESC(.backend = "cpu");

@@ -102,6 +102,10 @@ static void test_shapes(void **state)
     BAD(MNT_SHAPE, "accuracy_count", "[7]", mnt_accuracy_count(t.g, t.a, t.labels));
     BAD(MNT_SHAPE, "reshape", "[2,3]", mnt_reshape(t.g, t.a, MNT_SHAPE(7)));
     BAD(MNT_SHAPE, "reshape", "[2,3]", mnt_reshape(t.g, t.a, MNT_SHAPE(-1, 4)));
+    BAD(MNT_SHAPE, "reshape", "one dim may be -1",
+        mnt_reshape(t.g, t.a, MNT_SHAPE(-1, -1)));
+    BAD(MNT_SHAPE, "input", "7 dims",
+        mnt_input(t.g, MNT_F32, (mnt_shape){ .ndim = 7 }));
     BAD(MNT_SHAPE, "broadcast", "[2,3]", mnt_broadcast(t.g, t.a, MNT_SHAPE(2, 4)));
     BAD(MNT_SHAPE, "conv2d", "[2,3]", mnt_conv2d(t.g, t.a, t.image, NULL));
     BAD(MNT_SHAPE, "conv2d", "[2,2,3,3]",
@@ -123,6 +127,34 @@ static void test_shapes(void **state)
              mnt_backward(t.g, mnt_dense(t.g, t.a, 3, "f"), NULL));
     BAD_VOID(MNT_SHAPE, "backward", "[4,5]",
              mnt_backward(t.g, mnt_dense(t.g, t.a, 3, "f"), t.b));
+}
+
+/* A layer that cannot be leaves nothing behind: the next graph may use its name. */
+static void test_failed_layer(void **state)
+{
+    (void)state;
+    bench b = setup();
+    assert_null(mnt_conv_layer(b.g, b.image, 4, 11, 11, "c", NULL));
+    assert_int_equal(mnt_graph_status(b.g), MNT_SHAPE);
+    assert_int_equal(mnt_model_param_count(b.m), 0);
+    teardown(&b);
+    b = setup();
+    assert_null(mnt_dense(b.g, mnt_input(b.g, MNT_U8, MNT_SHAPE(2, 3)), 4, "d"));
+    assert_int_equal(mnt_graph_status(b.g), MNT_DTYPE);
+    assert_int_equal(mnt_model_param_count(b.m), 0);
+    teardown(&b);
+    BAD(MNT_INVALID, "dense", "name", mnt_dense(t.g, t.a, 4, ""));
+}
+
+/* A tensor marked after an op has used it would have no gradient through that op. */
+static void test_marked_too_late(void **state)
+{
+    (void)state;
+    bench t = setup();
+    mnt_tensor *x = mnt_input(t.g, MNT_F32, MNT_SHAPE(2, 3));
+    assert_non_null(mnt_relu(t.g, x));
+    mnt_tensor_require_grad(x);
+    expect(&t, NULL, MNT_STATE, "require_grad", "before the ops");
 }
 
 static void test_dtypes(void **state)
@@ -438,7 +470,8 @@ int main(void)
         cmocka_unit_test(test_foreign_tensors),  cmocka_unit_test(test_null),
         cmocka_unit_test(test_null_objects),     cmocka_unit_test(test_order_of_calls),
         cmocka_unit_test(test_dump_and_format),  cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_strided_gradient),
+        cmocka_unit_test(test_strided_gradient), cmocka_unit_test(test_failed_layer),
+        cmocka_unit_test(test_marked_too_late),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }
