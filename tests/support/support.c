@@ -5,6 +5,7 @@
 #include "support.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,10 +224,10 @@ void *sup_file(const char *path, size_t *bytes)
 
 void sup_temp_path(char *buf, size_t size, const char *name)
 {
-    static int serial;
+    static atomic_int serial; /* devices are tested on threads of their own */
     const char *dir = getenv("TMPDIR");
     snprintf(buf, size, "%s/mnt_%ld_%d_%s", dir ? dir : "/tmp", (long)getpid(),
-             serial++, name);
+             atomic_fetch_add(&serial, 1), name);
 }
 
 void sup_model_hash(mnt_device *dev, mnt_model *m, char hex[65])
