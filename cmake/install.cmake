@@ -45,7 +45,7 @@ install(FILES ${PROJECT_BINARY_DIR}/mnt.pc DESTINATION ${mnt_pc_dir})
 file(RELATIVE_PATH mnt_lib_from_bin
     /p/${CMAKE_INSTALL_BINDIR} /p/${CMAKE_INSTALL_LIBDIR})
 set(mnt_origin $<IF:$<PLATFORM_ID:Darwin>,@loader_path,$ORIGIN>)
-foreach(program mlp lenet)
+foreach(program mlp lenet mnt-conformance)
     if(TARGET ${program})
         set_target_properties(${program} PROPERTIES
             INSTALL_RPATH ${mnt_origin}/${mnt_lib_from_bin})

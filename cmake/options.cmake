@@ -8,6 +8,8 @@ endif()
 option(BUILD_SHARED_LIBS "mnt::mnt is the shared library" ON)
 option(MNT_BUILD_TESTS "build the tests (needs cmocka)" ${PROJECT_IS_TOP_LEVEL})
 option(MNT_BUILD_EXAMPLES "build the programs mlp and lenet" ${PROJECT_IS_TOP_LEVEL})
+option(MNT_BUILD_CONFORMANCE "build mnt-conformance, the judge of backends"
+    ${PROJECT_IS_TOP_LEVEL})
 option(MNT_BUILD_BENCH "build the comparisons with OpenBLAS" OFF)
 option(MNT_INSTALL "make install rules" ${PROJECT_IS_TOP_LEVEL})
 option(MNT_WERROR "warnings are errors" OFF)

@@ -7,7 +7,7 @@
 #include "dataset.h"
 
 #include "idx.h"
-#include "philox.h"
+#include <mnt/philox.h>
 
 #define MAX_PATH 4096
 
@@ -239,8 +239,8 @@ mnt_status mnt_dataset_shuffle(mnt_dataset *d, uint64_t seed, int64_t epoch)
     for (uint32_t i = (uint32_t)d->count - 1; i >= 1; i--) {
         uint32_t word[4];
         counter[0] = i;
-        mnti_philox(counter, key, word);
-        uint32_t j = mnti_below(word[0], i + 1);
+        mnt_philox(counter, key, word);
+        uint32_t j = mnt_below(word[0], i + 1);
         int32_t swap = d->order[i];
         d->order[i] = d->order[j];
         d->order[j] = swap;

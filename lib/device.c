@@ -325,6 +325,11 @@ mnt_status mnt_device_get_info(mnt_device *dev, mnt_device_info *info)
     return MNT_OK;
 }
 
+const char *mnt_device_variant(mnt_device *dev, int i)
+{
+    return dev && i >= 0 ? dev->backend->variant(dev->ctx, i) : NULL;
+}
+
 mnt_status mnt_device_profile(mnt_device *dev, bool on)
 {
     if (!dev)

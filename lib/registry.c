@@ -43,6 +43,11 @@ const mnt_backend *mnti_backend_find(const char *name)
     return NULL;
 }
 
+const mnt_backend *mnt_backend_find(const char *name)
+{
+    return name ? mnti_backend_find(name) : NULL;
+}
+
 int mnt_backend_count(void)
 {
     pthread_mutex_lock(&lock);
@@ -93,7 +98,7 @@ static mnt_status check_table(const mnt_backend *b)
         { "supports", b->supports != NULL }, { "prepare", b->prepare != NULL },
         { "submit", b->submit != NULL },     { "discard", b->discard != NULL },
         { "wait", b->wait != NULL },         { "profile", b->profile != NULL },
-        { "timing", b->timing != NULL },
+        { "timing", b->timing != NULL },     { "variant", b->variant != NULL },
     };
     for (size_t i = 0; i < sizeof slots / sizeof *slots; i++)
         if (!slots[i].there)

@@ -8,7 +8,7 @@
  */
 #include "dataset.h"
 
-#include "philox.h"
+#include <mnt/philox.h>
 
 #define ONE       1024        /* fixed-point 1.0 */
 #define SMOOTH    6           /* line segments per span of a curve */
@@ -228,7 +228,7 @@ typedef struct dice {
 static uint32_t roll(dice *d)
 {
     if (d->left == 0) {
-        mnti_philox(d->counter, d->key, d->word);
+        mnt_philox(d->counter, d->key, d->word);
         d->counter[2]++;
         d->left = 4;
     }
@@ -239,7 +239,7 @@ static uint32_t roll(dice *d)
 static int64_t between(dice *d, int64_t lo, int64_t hi)
 {
     uint32_t span = (uint32_t)(hi - lo) + 1;
-    int64_t a = mnti_below(roll(d), span), b = mnti_below(roll(d), span);
+    int64_t a = mnt_below(roll(d), span), b = mnt_below(roll(d), span);
     return lo + (a + b) / 2;
 }
 
@@ -387,10 +387,10 @@ static void draw_stroke(int16_t canvas[MNTI_DIGIT_BYTES], const stroke *s,
 /* A short slip of the pen near the edge, on one digit in six. */
 static void draw_slip(int16_t canvas[MNTI_DIGIT_BYTES], dice *d)
 {
-    if (mnti_below(roll(d), 6) != 0)
+    if (mnt_below(roll(d), 6) != 0)
         return;
-    point a = { mnti_below(roll(d), MNTI_DIGIT_SIDE * ONE),
-                mnti_below(roll(d), 5 * ONE) };
+    point a = { mnt_below(roll(d), MNTI_DIGIT_SIDE * ONE),
+                mnt_below(roll(d), 5 * ONE) };
     if (roll(d) & 1)
         a.y = MNTI_DIGIT_SIDE * ONE - a.y;
     point b = { a.x + between(d, -3 * ONE, 3 * ONE), a.y + between(d, -ONE, ONE) };
@@ -403,14 +403,14 @@ int mnti_synth_digit(uint64_t seed, mnt_split split, uint64_t index,
     dice d = { .key = { (uint32_t)seed, (uint32_t)(seed >> 32) },
                .counter = { (uint32_t)index, (uint32_t)(index >> 32), 0,
                             STREAM + (split == MNT_TEST ? 1u : 0u) } };
-    int label = (int)mnti_below(roll(&d), 10), first = 0, ways = 0;
+    int label = (int)mnt_below(roll(&d), 10), first = 0, ways = 0;
     for (int i = 0; i < GLYPHS; i++) {
         if (glyphs[i].label < label)
             first++;
         else if (glyphs[i].label == label)
             ways++;
     }
-    const glyph *g = &glyphs[first + (int)mnti_below(roll(&d), (uint32_t)ways)];
+    const glyph *g = &glyphs[first + (int)mnt_below(roll(&d), (uint32_t)ways)];
     hand h = make_hand(&d);
     int16_t canvas[MNTI_DIGIT_BYTES] = { 0 };
     for (int i = 0; i < STROKES && g->strokes[i].count > 0; i++)

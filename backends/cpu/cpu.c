@@ -196,4 +196,5 @@ const mnt_backend cpu_backend = {
     .wait = cpu_wait,
     .profile = cpu_profile,
     .timing = cpu_timing,
+    .variant = cpu_variant,
 };

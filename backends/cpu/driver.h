@@ -32,6 +32,7 @@ typedef struct cpu_context {
     char *shared, *local;
     size_t shared_bytes, local_bytes; /* local: of each thread */
     char name[96], detail[64];
+    char variant[96]; /* the last answer of variant() */
     uint64_t memory_bytes;
 } cpu_context;
 
@@ -71,6 +72,8 @@ typedef struct cpu_program {
 
 /* force.c: parses config->force into ctx->force and sets ctx->isa. */
 mnt_status cpu_force_read(cpu_context *ctx, const char *text);
+/* The vtable's variant(). */
+const char *cpu_variant(void *ctx, int i);
 
 /* prepare.c */
 

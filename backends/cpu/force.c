@@ -151,3 +151,38 @@ mnt_status cpu_force_read(cpu_context *ctx, const char *text)
         status = read_words(ctx, ctx->force.text + size, false);
     return status;
 }
+
+/* Whether a kernel before k in the lists has its op and name. */
+static bool listed_before(const cpu_isa *isa, const cpu_kernel *k)
+{
+    for (const cpu_kernel_list *list = isa->lists; *list; list++)
+        for (const cpu_kernel *q = *list; q->name; q++) {
+            if (q == k)
+                return false;
+            if (q->op == k->op && strcmp(q->name, k->name) == 0)
+                return true;
+        }
+    return false;
+}
+
+/* Instruction sets, "all=ref", then each variant of the chosen instruction set. */
+const char *cpu_variant(void *ctx, int i)
+{
+    cpu_context *c = ctx;
+    const cpu_isa *isa;
+    for (int k = 0; (isa = cpu_isa_at(k)); k++)
+        if (i-- == 0) {
+            snprintf(c->variant, sizeof c->variant, "isa=%s", isa->name);
+            return c->variant;
+        }
+    if (i-- == 0)
+        return "all=ref";
+    for (const cpu_kernel_list *list = c->isa->lists; *list; list++)
+        for (const cpu_kernel *k = *list; k->name; k++)
+            if (!listed_before(c->isa, k) && i-- == 0) {
+                snprintf(c->variant, sizeof c->variant, "%s=%s", mnt_op_name(k->op),
+                         k->name);
+                return c->variant;
+            }
+    return NULL;
+}

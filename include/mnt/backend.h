@@ -249,6 +249,12 @@ typedef struct mnt_backend {
     /* Timing on or off; one row a command. timing(NULL rows) forgets. */
     void (*profile)(void *ctx, bool on);
     mnt_status (*timing)(void *ctx, void *prepared, mnt_cmd_timing *rows, int count);
+
+    /* The i-th choice that `force` admits on this context, or NULL past the last:
+     * "matmul=packed" for each variant of an op, where mnt_cmd_timing.kernel is that
+     * variant or begins with it and a dot ("packed.avx2"); other names ("isa=avx2")
+     * choose for the whole device. Valid until the next call on the context. */
+    const char *(*variant)(void *ctx, int i);
 } mnt_backend;
 
 /*
@@ -261,6 +267,9 @@ MNT_API MNT_CHECK mnt_status mnt_backend_register(const mnt_backend *backend);
 /* Loads a shared object and registers the table that its function
  * `const mnt_backend *mnt_backend_entry(void)` returns. Errors: also NOT_FOUND, IO. */
 MNT_API MNT_CHECK mnt_status mnt_backend_load(const char *path);
+
+/* The table registered under a name, for programs that judge backends; NULL if none. */
+MNT_API const mnt_backend *mnt_backend_find(const char *name);
 
 /* Elements of an operand; bytes of the memory it spans. */
 MNT_API int64_t mnt_operand_count(const mnt_operand *o);

@@ -90,6 +90,13 @@ typedef struct mnt_device_info {
 MNT_API MNT_CHECK mnt_status mnt_device_get_info(mnt_device *dev,
                                                  mnt_device_info *info);
 
+/*
+ * The i-th choice that `force` admits on this device: "isa=avx2" for all of it,
+ * "matmul=packed" for one op. NULL past the last. The string is valid until the next
+ * call on the device.
+ */
+MNT_API const char *mnt_device_variant(mnt_device *dev, int i);
+
 /* Registered backends, in the order that "auto" tries them. NULL past the end. Static.
  */
 MNT_API int mnt_backend_count(void);

@@ -24,7 +24,7 @@ typedef struct bench {
 static bench setup(const char *force, bool no_fusion, bool adam)
 {
     bench t = { .dev = sup_open(force, 2) };
-    sup_rng r = { 4 };
+    kit_rng r = { 4 };
     mnt_graph_desc desc = MNT_GRAPH_DESC(.no_fusion = no_fusion);
     MUST(t.dev, mnt_model_create(&t.m, t.dev, NULL));
     MUST(t.dev, mnt_graph_create(&t.g, t.dev, t.m, &desc));
@@ -93,7 +93,7 @@ static void one_bad_label(const char *force, bool no_fusion, bool adam, int32_t 
     write_labels(&t, 2, 0, -1);
     MUST(t.dev, mnt_graph_run(t.g, 1));
     float *moved = sup_read(t.dev, w);
-    assert_true(sup_difference(MNT_F32, after, moved, 3 * CLASSES) >= 0);
+    assert_true(kit_difference(MNT_F32, after, moved, 3 * CLASSES) >= 0);
     free(before);
     free(after);
     free(moved);

@@ -23,7 +23,7 @@ static pair setup(const char *force, bool lenet)
 {
     pair p = { .dev = sup_open(force, 2) };
     const net_spec s = { .lenet = lenet, .batch = ROWS };
-    sup_rng r = { 21 };
+    kit_rng r = { 21 };
     MUST(p.dev, mnt_model_create(&p.m, p.dev, NULL));
     MUST(p.dev, mnt_synth_open(&p.d, p.dev, 3 * ROWS, 5, MNT_TRAIN));
     p.train = net_graph(p.dev, p.m, p.d, &s, &p.loss);
@@ -73,14 +73,14 @@ static void expect_fresh(pair *p, bool lenet, const char *after)
 
 static void on(const char *force, bool lenet)
 {
-    sup_rng r = { 5 };
+    kit_rng r = { 5 };
     pair p = setup(force, lenet);
     float *before = fresh_logits(&p, lenet);
     expect_fresh(&p, lenet, "first inference");
     MUST(p.dev, mnt_graph_run(p.train, 1));
     expect_fresh(&p, lenet, "inference after a step of another graph");
     float *after = fresh_logits(&p, lenet);
-    assert_true(sup_difference(MNT_F32, before, after, ROWS * 10) >= 0);
+    assert_true(kit_difference(MNT_F32, before, after, ROWS * 10) >= 0);
     for (int i = 0; i < mnt_model_param_count(p.m); i++) {
         sup_write_random(p.dev, mnt_model_param(p.m, i), &r);
         expect_fresh(&p, lenet, "inference after a write");
@@ -117,7 +117,7 @@ static void test_write_between_steps(void **state)
     float *w[2];
     int64_t n = 0;
     for (int i = 0; i < 2; i++) {
-        sup_rng r = { 8 };
+        kit_rng r = { 8 };
         pair p = setup(forces[i], true);
         MUST(p.dev, mnt_graph_run(p.train, 2));
         mnt_tensor *weight = mnt_model_find(p.m, "conv2.weight");

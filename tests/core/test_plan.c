@@ -24,9 +24,9 @@ typedef struct outcome {
 } outcome;
 
 /* Tensors are [a, b] with a, b in {2..5} so that most pairs fit some op. */
-static mnt_tensor *pick(mnt_tensor *const t[], int n, sup_rng *r)
+static mnt_tensor *pick(mnt_tensor *const t[], int n, kit_rng *r)
 {
-    return t[sup_below(r, n)];
+    return t[kit_below(r, n)];
 }
 
 static bool same(const mnt_tensor *a, const mnt_tensor *b)
@@ -36,11 +36,11 @@ static bool same(const mnt_tensor *a, const mnt_tensor *b)
 }
 
 /* A view of x, or x. */
-static mnt_tensor *view(mnt_graph *g, mnt_tensor *x, sup_rng *r)
+static mnt_tensor *view(mnt_graph *g, mnt_tensor *x, kit_rng *r)
 {
     const int swap[] = { 1, 0 };
     mnt_shape s = mnt_tensor_shape(x);
-    switch (sup_below(r, 6)) {
+    switch (kit_below(r, 6)) {
     case 0:
         return mnt_permute(g, x, swap);
     case 1:
@@ -54,11 +54,11 @@ static mnt_tensor *view(mnt_graph *g, mnt_tensor *x, sup_rng *r)
     }
 }
 
-static mnt_tensor *random_op(mnt_graph *g, mnt_tensor *const t[], int n, sup_rng *r)
+static mnt_tensor *random_op(mnt_graph *g, mnt_tensor *const t[], int n, kit_rng *r)
 {
     mnt_tensor *a = view(g, pick(t, n, r), r), *b = view(g, pick(t, n, r), r);
     mnt_shape sa = mnt_tensor_shape(a), sb = mnt_tensor_shape(b);
-    switch (sup_below(r, 8)) {
+    switch (kit_below(r, 8)) {
     case 0:
         return mnt_relu(g, a);
     case 1:
@@ -83,21 +83,21 @@ static mnt_tensor *random_op(mnt_graph *g, mnt_tensor *const t[], int n, sup_rng
 /* Records graph `seed`; the tensors to compare are noted as kept. */
 static int record(mnt_graph *g, mnt_device *dev, uint64_t seed, mnt_tensor *kept[])
 {
-    sup_rng r = { seed };
+    kit_rng r = { seed };
     mnt_tensor *t[MAX_T];
     int n = 0, count = 0;
     for (; n < 3; n++) {
         t[n] = mnt_input(g, MNT_F32,
-                         MNT_SHAPE(2 + sup_below(&r, 4), 2 + sup_below(&r, 4)));
+                         MNT_SHAPE(2 + kit_below(&r, 4), 2 + kit_below(&r, 4)));
         sup_write_random(dev, t[n], &r);
         mnt_tensor_require_grad(t[n]);
     }
-    int ops = 4 + (int)sup_below(&r, 20);
+    int ops = 4 + (int)kit_below(&r, 20);
     for (int i = 0; i < ops; i++, n++)
         t[n] = random_op(g, t, n, &r);
     mnt_tensor *y = mnt_sum(g, t[n - 1], MNT_ALL_AXES);
     for (int i = 3; i < n; i++)
-        if (sup_below(&r, 4) == 0 || i == n - 1)
+        if (kit_below(&r, 4) == 0 || i == n - 1)
             kept[count++] = t[i];
     kept[count++] = y;
     mnt_tensor *leaf = mnt_add(g, t[0], t[0]);

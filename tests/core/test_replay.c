@@ -90,7 +90,7 @@ static void test_hundred_runs(void **state)
     mnt_device *dev = sup_open("", 2);
     mnt_model *m = NULL;
     mnt_graph *g = NULL;
-    sup_rng r = { 3 };
+    kit_rng r = { 3 };
     MUST(dev, mnt_model_create(&m, dev, NULL));
     MUST(dev, mnt_graph_create(&g, dev, m, NULL));
     mnt_tensor *x = mnt_input(g, MNT_F32, MNT_SHAPE(17, 1, 28, 28));

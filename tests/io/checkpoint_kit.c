@@ -6,20 +6,20 @@
 
 #include <stdlib.h>
 
-static uint32_t some_bits(sup_rng *r, int64_t i)
+static uint32_t some_bits(kit_rng *r, int64_t i)
 {
     static const uint32_t special[] = { 0x80000000u, 0x7f800000u, 0xff800000u,
                                         0x00000001u, 0x7fc00000u, 0x007fffffu };
-    uint32_t bits = (uint32_t)sup_next(r);
+    uint32_t bits = (uint32_t)kit_next(r);
     if (i < 6)
         return special[i];
     return (bits & 0x7f800000u) == 0x7f800000u ? 0x3f800000u : bits;
 }
 
-static void fill(mnt_device *dev, mnt_tensor *t, sup_rng *r)
+static void fill(mnt_device *dev, mnt_tensor *t, kit_rng *r)
 {
     int64_t n = mnt_tensor_count(t);
-    uint32_t *p = sup_alloc((size_t)n * 4);
+    uint32_t *p = kit_alloc((size_t)n * 4);
     for (int64_t i = 0; i < n; i++)
         p[i] = some_bits(r, i);
     MUST(dev, mnt_tensor_write(t, p, (size_t)n * 4));
@@ -65,7 +65,7 @@ mnt_model *kit_model(mnt_device *dev, mnti_optimizer kind)
         mnt_args_optim o = options(kind);
         MUST(dev, mnti_model_optimizer(m, kind, &o));
     }
-    sup_rng r = { 3 };
+    kit_rng r = { 3 };
     for (int i = 0; i < m->count; i++) {
         fill(dev, m->params[i]->w, &r);
         if (m->params[i]->m)
@@ -137,7 +137,7 @@ void kit_assert_same(mnt_device *dev, mnt_model *a, mnt_model *b)
 
 mnt_status kit_check(mnt_device *dev, const uint8_t *bytes, size_t size)
 {
-    uint8_t *copy = sup_alloc(size); /* of the exact size, for sanitizers */
+    uint8_t *copy = kit_alloc(size); /* of the exact size, for sanitizers */
     memcpy(copy, bytes, size);
     mnti_st st;
     mnti_facts facts;

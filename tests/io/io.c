@@ -133,6 +133,13 @@ static mnt_status store_timing(void *ctx, void *prepared, mnt_cmd_timing *rows,
     return MNT_OK;
 }
 
+static const char *store_variant(void *ctx, int i)
+{
+    (void)ctx;
+    (void)i;
+    return NULL;
+}
+
 static const mnt_backend store = {
     .size = sizeof store,
     .abi = MNT_BACKEND_ABI,
@@ -152,6 +159,7 @@ static const mnt_backend store = {
     .wait = store_wait,
     .profile = store_profile,
     .timing = store_timing,
+    .variant = store_variant,
 };
 
 static void *heap_realloc(void *user, void *p, size_t bytes)
@@ -249,7 +257,7 @@ size_t io_gzip(const void *data, size_t bytes, uint8_t **out)
     assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY),
                      Z_OK);
     size_t room = deflateBound(&z, (uLong)bytes) + 64;
-    *out = sup_alloc(room);
+    *out = kit_alloc(room);
     z.next_in = (Bytef *)(uintptr_t)data;
     z.avail_in = (uInt)bytes;
     z.next_out = *out;

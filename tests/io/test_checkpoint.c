@@ -18,7 +18,7 @@ typedef struct fixture {
 
 static int setup(void **state)
 {
-    fixture *f = sup_alloc(sizeof *f);
+    fixture *f = kit_alloc(sizeof *f);
     f->dev = io_open(NULL);
     f->model = kit_model(f->dev, MNTI_OPT_ADAM);
     io_folder(f->folder);
@@ -118,7 +118,7 @@ static void truncated_at_every_byte(void **state)
         if (n < 10 || n % FILE_STEP == 0)
             must_not_load(f, f->bytes, n);
     }
-    uint8_t *longer = sup_alloc(f->size + 1);
+    uint8_t *longer = kit_alloc(f->size + 1);
     memcpy(longer, f->bytes, f->size);
     MUST_FAIL(f->dev, MNT_FORMAT, "its data", kit_check(f->dev, longer, f->size + 1));
     must_not_load(f, longer, f->size + 1);
@@ -177,7 +177,7 @@ static const struct {
 static void sealed_edits_are_found(void **state)
 {
     fixture *f = *state;
-    uint8_t *copy = sup_alloc(f->size);
+    uint8_t *copy = kit_alloc(f->size);
     for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
         memcpy(copy, f->bytes, f->size);
         kit_replace(copy, edits[i].from, edits[i].to);

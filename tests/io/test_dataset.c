@@ -7,7 +7,7 @@
 #include "dataset.h"
 #include "idx.h"
 #include "io.h"
-#include "philox.h"
+#include <mnt/philox.h>
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -26,7 +26,7 @@ static void philox_known_answers(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         uint32_t out[4];
-        mnti_philox(rows[i], rows[i] + 4, out);
+        mnt_philox(rows[i], rows[i] + 4, out);
         assert_memory_equal(out, rows[i] + 6, sizeof out);
     }
 }

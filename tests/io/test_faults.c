@@ -373,7 +373,7 @@ static void killed_while_saving(void **state)
     (void)state;
     fixture f;
     fixture_open(&f, NULL);
-    sup_rng rng = { 11 };
+    kit_rng rng = { 11 };
     for (int i = 0; i < 60; i++) {
         pid_t child = fork();
         assert_true(child >= 0);
@@ -382,7 +382,7 @@ static void killed_while_saving(void **state)
                 if (mnt_model_set_meta(f.model, "epoch", turn & 1 ? "3" : "4") ||
                     mnt_model_save(f.model, f.path))
                     _exit(1);
-        usleep((useconds_t)sup_below(&rng, 4000));
+        usleep((useconds_t)kit_below(&rng, 4000));
         kill(child, SIGKILL);
         int status;
         assert_int_equal(waitpid(child, &status, 0), child);

@@ -206,7 +206,7 @@ static void memory_is_bounded(void **state)
     MUST(NULL, mnt_device_open(
                    &dev, &MNT_DEVICE_DESC(.backend = "store", .allocator = &hooks)));
     size_t bomb_bytes = (size_t)64 << 20;
-    uint8_t *bomb = sup_alloc(bomb_bytes), *gz;
+    uint8_t *bomb = kit_alloc(bomb_bytes), *gz;
     make(bomb);
     size_t gz_size = io_gzip(bomb, bomb_bytes, &gz);
     mnti_idx idx;

@@ -17,7 +17,7 @@ typedef struct image {
 static image make(const char *text, size_t data)
 {
     size_t n = strlen(text);
-    image f = { sup_alloc(8 + n + data), 8 + n + data };
+    image f = { kit_alloc(8 + n + data), 8 + n + data };
     for (int i = 0; i < 8; i++)
         f.bytes[i] = (uint8_t)((uint64_t)n >> (8 * i));
     memcpy(f.bytes + 8, text, n);
@@ -27,7 +27,7 @@ static image make(const char *text, size_t data)
 /* Parses a copy of exactly `size` bytes, so that a sanitizer sees any step past it. */
 static mnt_status parse(mnt_device *dev, const uint8_t *bytes, size_t size, mnti_st *st)
 {
-    uint8_t *copy = sup_alloc(size);
+    uint8_t *copy = kit_alloc(size);
     memcpy(copy, bytes, size);
     *st = (mnti_st){ 0 };
     mnt_status status = mnti_st_parse(dev, "file", copy, size, st);
@@ -181,7 +181,7 @@ static void deep_nesting_is_refused(void **state)
     (void)state;
     mnt_device *dev = io_open(NULL);
     size_t deep = 100000;
-    char *text = sup_alloc(deep + 16);
+    char *text = kit_alloc(deep + 16);
     memcpy(text, "{\"a\":", 5);
     memset(text + 5, '[', deep);
     image f = make(text, 0);
@@ -209,7 +209,7 @@ static void written_is_read(void **state)
     assert_int_equal(n % 8, 0);
     assert_int_equal(n, m);
     assert_memory_equal(head, again, n);
-    uint8_t *file = sup_alloc(n + 25);
+    uint8_t *file = kit_alloc(n + 25);
     memcpy(file, head, n);
     mnti_st st;
     MUST(dev, parse(dev, file, n + 25, &st));

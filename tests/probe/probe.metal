@@ -11,7 +11,7 @@
 #pragma METAL fp math_mode(safe)
 #pragma METAL fp contract(off)
 #endif
-#include "scalar.h"
+#include <mnt/scalar.h>
 
 /*
  * Bits that all machines must agree on: one NaN, and no difference between FLT_MIN and 0,
@@ -19,7 +19,7 @@
  */
 static inline uint32_t settled(float x)
 {
-    uint32_t u = cpu_bits(x), magnitude = u & 0x7fffffffu;
+    uint32_t u = mnt_bits(x), magnitude = u & 0x7fffffffu;
     if (magnitude > 0x7f800000u)
         return 0x7fc00000u;
     return magnitude <= 0x00800000u ? u & 0x80000000u : u;
@@ -27,7 +27,7 @@ static inline uint32_t settled(float x)
 
 static inline float value(const device uint32_t *in, uint32_t i)
 {
-    return cpu_float(in[i]);
+    return mnt_float(in[i]);
 }
 
 /* Thread i = (a, b) of the n values: sum, difference, product, quotient, comparisons. */
@@ -44,7 +44,7 @@ kernel void probe_pairs(const device uint32_t *in [[buffer(0)]],
     o[3] = settled(a / b);
     o[4] = a > b ? 1u : 0u;
     o[5] = a == b ? 1u : 0u;
-    o[6] = settled(a > b ? cpu_flushf(a) : cpu_flushf(b));
+    o[6] = settled(a > b ? mnt_flushf(a) : mnt_flushf(b));
     o[7] = a != b ? 1u : 0u;
 }
 
@@ -54,7 +54,7 @@ kernel void probe_fma(const device uint32_t *in [[buffer(0)]],
                       constant uint32_t &n [[buffer(2)]],
                       uint i [[thread_position_in_grid]])
 {
-    out[i] = settled(cpu_fmaf(value(in, i / n / n), value(in, i / n % n), value(in, i % n)));
+    out[i] = settled(mnt_fmaf(value(in, i / n / n), value(in, i / n % n), value(in, i % n)));
 }
 
 /* fma, product, sum, quotient and root of numbers from random words, folded to one word a
@@ -67,17 +67,17 @@ kernel void probe_random(const device uint32_t *in [[buffer(0)]],
     uint32_t hash = 2166136261u;
     for (uint32_t k = 0; k < n; k++) {
         uint32_t counter[4] = { i, k, 0, in[0] }, key[2] = { 1, 2 }, word[4];
-        mnti_philox(counter, key, word);
-        float a = cpu_float((word[0] & 0x80ffffffu) + 0x3f000000u);
-        float b = cpu_float((word[1] & 0x80ffffffu) + 0x3f000000u);
-        float c = cpu_float((word[2] & 0x81ffffffu) + 0x3e800000u);
-        float any = cpu_float(word[3]);
-        uint32_t result[6] = { settled(cpu_fmaf(a, b, c)),
+        mnt_philox(counter, key, word);
+        float a = mnt_float((word[0] & 0x80ffffffu) + 0x3f000000u);
+        float b = mnt_float((word[1] & 0x80ffffffu) + 0x3f000000u);
+        float c = mnt_float((word[2] & 0x81ffffffu) + 0x3e800000u);
+        float any = mnt_float(word[3]);
+        uint32_t result[6] = { settled(mnt_fmaf(a, b, c)),
                                settled(a * c),
                                settled(a - c),
                                settled(any / a),
-                               settled(cpu_sqrtf(cpu_float(word[3] & 0x7fffffffu))),
-                               settled(cpu_fmaf(any, b, c)) };
+                               settled(mnt_sqrtf(mnt_float(word[3] & 0x7fffffffu))),
+                               settled(mnt_fmaf(any, b, c)) };
         for (uint32_t r = 0; r < 6; r++)
             hash = (hash ^ result[r]) * 16777619u;
     }
@@ -93,15 +93,15 @@ kernel void probe_sweep(const device uint32_t *in [[buffer(0)]],
     uint32_t hash = 2166136261u;
     uint64_t at = (uint64_t)i * n * in[1];
     for (uint32_t k = 0; k < n && at <= 0xffffffffu; k++, at += in[1]) {
-        float x = cpu_float((uint32_t)at), y = 0.0f;
+        float x = mnt_float((uint32_t)at), y = 0.0f;
         switch (in[0]) {
-        case 0: y = cpu_expf(x); break;
-        case 1: y = cpu_logf(x); break;
-        case 2: y = cpu_cospif(x); break;
-        case 3: y = cpu_tanhf(x); break;
-        case 4: y = cpu_sigmoidf(x); break;
-        case 5: y = cpu_erff(x); break;
-        default: y = cpu_sqrtf(x); break;
+        case 0: y = mnt_expf(x); break;
+        case 1: y = mnt_logf(x); break;
+        case 2: y = mnt_cospif(x); break;
+        case 3: y = mnt_tanhf(x); break;
+        case 4: y = mnt_sigmoidf(x); break;
+        case 5: y = mnt_erff(x); break;
+        default: y = mnt_sqrtf(x); break;
         }
         hash = (hash ^ settled(y)) * 16777619u;
     }
@@ -120,7 +120,7 @@ kernel void probe_matmul(const device uint32_t *in [[buffer(0)]],
     for (uint32_t k = 0; k < inner; k += chunk) {
         float s = 0.0f;
         for (uint32_t j = k; j < inner && j < k + chunk; j++)
-            s = cpu_fmaf(value(a, row * inner + j), value(b, j * n + column), s);
+            s = mnt_fmaf(value(a, row * inner + j), value(b, j * n + column), s);
         y = y + s;
     }
     out[i] = settled(y);
@@ -145,7 +145,7 @@ kernel void probe_conv_dw(const device uint32_t *in [[buffer(0)]],
             for (uint32_t p = 0; p < 36; p++) {
                 uint32_t b = p / 4, oy = b / 3 * 2 + p % 4 / 2, ox = b % 3 * 2 + p % 2;
                 uint32_t pixel = (oy + i / 3) * 8 + ox + i % 3;
-                chain = cpu_fmaf(value(dy, (block + s) * 36 + oy * 6 + ox),
+                chain = mnt_fmaf(value(dy, (block + s) * 36 + oy * 6 + ox),
                                  value(x, (block + s) * 64 + pixel), chain);
             }
             t[s] = 0.0f + chain;
@@ -165,14 +165,14 @@ kernel void probe_philox(const device uint32_t *in [[buffer(0)]],
                          uint i [[thread_position_in_grid]])
 {
     uint32_t counter[4] = { i, 0, n, 7 }, key[2] = { in[0], in[1] }, word[4];
-    mnti_philox(counter, key, word);
+    mnt_philox(counter, key, word);
     for (uint32_t k = 0; k < 4; k++)
         out[6 * i + k] = word[k];
     float u1 = (float)((word[0] >> 8) + 1) * 0x1p-24f;
     float u2 = (float)(word[1] >> 8) * 0x1p-24f;
-    float radius = cpu_sqrtf(-2.0f * cpu_logf(u1));
+    float radius = mnt_sqrtf(-2.0f * mnt_logf(u1));
     out[6 * i + 4] = settled(u2);
-    out[6 * i + 5] = settled(radius * cpu_cospif(2.0f * u2));
+    out[6 * i + 5] = settled(radius * mnt_cospif(2.0f * u2));
 }
 
 /* Raw bits of products that lie between FLT_MIN (1 - 2^-24) and FLT_MIN (numerics B3). */
@@ -181,5 +181,5 @@ kernel void probe_edge(const device uint32_t *in [[buffer(0)]],
                        constant uint32_t &n [[buffer(2)]],
                        uint i [[thread_position_in_grid]])
 {
-    out[i] = i < n ? cpu_bits(value(in, 2 * i) * value(in, 2 * i + 1)) : 0u;
+    out[i] = i < n ? mnt_bits(value(in, 2 * i) * value(in, 2 * i + 1)) : 0u;
 }

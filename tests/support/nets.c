@@ -97,7 +97,7 @@ float *net_parameters(mnt_device *dev, mnt_model *m, int64_t *count)
     *count = 0;
     for (int i = 0; i < mnt_model_param_count(m); i++)
         *count += mnt_tensor_count(mnt_model_param(m, i));
-    float *all = sup_alloc((size_t)*count * sizeof *all), *at = all;
+    float *all = kit_alloc((size_t)*count * sizeof *all), *at = all;
     for (int i = 0; i < mnt_model_param_count(m); i++) {
         mnt_tensor *w = mnt_model_param(m, i);
         size_t n = (size_t)mnt_tensor_count(w);

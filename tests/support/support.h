@@ -3,8 +3,6 @@
  * What every test needs: opening devices by force string, a small random generator of
  * its own, comparison of bits with a message that names op, shape and element, sha256,
  * temporary files. Nothing here knows an op or a network.
- *
- * Equal means the same 32 bits, or both NaN: the one idea behind sup_difference().
  */
 #ifndef TESTS_SUPPORT_H
 #define TESTS_SUPPORT_H
@@ -16,6 +14,8 @@
 /* cmocka.h needs the four above. */
 #include <cmocka.h>
 #include <mnt/mnt.h>
+
+#include "../../conformance/kit/base.h"
 
 /* The set of kernels that defines the bits. */
 #define SUP_REFERENCE "isa=generic,all=ref"
@@ -38,33 +38,13 @@ mnt_device *sup_try_open(const char *force, int threads);
 #define SUP_MAX_ISA 4
 int sup_isas(const char *names[SUP_MAX_ISA]);
 
-/* splitmix64 (Steele et al., 2014). */
-typedef struct sup_rng {
-    uint64_t state;
-} sup_rng;
-uint64_t sup_next(sup_rng *r);
-double sup_unit(sup_rng *r);                /* [0, 1) */
-float sup_float(sup_rng *r);                /* [-1, 1), 24 bits */
-int64_t sup_below(sup_rng *r, int64_t n);   /* [0, n) */
-uint64_t sup_hash(const void *p, size_t n); /* FNV-1a, 64 bits */
-
-/* Index of the first element that is not equal, -1 if all are. */
-int64_t sup_difference(mnt_dtype dtype, const void *want, const void *got,
-                       int64_t count);
-/* "[2,3]" and "[1,0]" for element 3 of it; into the caller's buffer, returned. */
-const char *sup_shape_text(char *buf, size_t size, mnt_shape shape);
-const char *sup_index_text(char *buf, size_t size, mnt_shape shape, int64_t element);
-/* One line on element `i` of two arrays: values and bits. */
-const char *sup_element_text(char *buf, size_t size, mnt_dtype dtype, const void *want,
-                             const void *got, int64_t i);
 /* Fails, naming `what`, shape and the first differing element, unless all are equal. */
 void sup_assert_bits(const char *what, mnt_dtype dtype, mnt_shape shape,
                      const void *want, const void *got);
 
-void *sup_alloc(size_t bytes); /* never NULL: fails the test */
 /* A tensor's values; the caller frees. */
 void *sup_read(mnt_device *dev, mnt_tensor *t);
-void sup_write_random(mnt_device *dev, mnt_tensor *t, sup_rng *r);
+void sup_write_random(mnt_device *dev, mnt_tensor *t, kit_rng *r);
 
 /* A file's bytes; NULL if it cannot be read. */
 void *sup_file(const char *path, size_t *bytes);

@@ -11,7 +11,8 @@
 #define CPU_REF_H
 
 #include "../cpu.h"
-#include "../scalar.h"
+
+#include <mnt/scalar.h>
 
 #define REF_BLOCK 4096 /* elements a unit, and elements a summation block */
 #define REF_TREE  64   /* samples a tree of C6 */
@@ -138,7 +139,7 @@ static inline void ref_sum_add(ref_sum *s, float v)
 static inline void ref_sum_product(ref_sum *s, float a, float b)
 {
     float *lane = ref_sum_next(s, 0);
-    *lane = cpu_fmaf(a, b, *lane);
+    *lane = mnt_fmaf(a, b, *lane);
 }
 
 /* The total; the sum is spent. */

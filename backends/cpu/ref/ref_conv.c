@@ -55,7 +55,7 @@ static float ref_conv_at(const ref_geometry *g, const float *x, const float *w,
                         ox * a->stride_w - a->pad_w + (int64_t)j * a->dilation_w;
                     if (ix < 0 || ix >= g->w)
                         continue;
-                    s = cpu_fmaf(image[(c * g->h + iy) * g->w + ix],
+                    s = mnt_fmaf(image[(c * g->h + iy) * g->w + ix],
                                  kernel[c * taps + i * g->kw + j], s);
                 }
             }
@@ -212,7 +212,7 @@ static float ref_dx_at(const ref_geometry *g, const ref_source *dy, const float 
         for (int64_t o = o0 + first; o < o0 + end; o++) {
             const float *kernel = w + (o * g->c_group + c % g->c_group) * taps;
             for (int64_t k = 0; k < count; k++)
-                s = cpu_fmaf(ref_source_at(dy, n * g->o + o, list[k].oy, list[k].ox),
+                s = mnt_fmaf(ref_source_at(dy, n * g->o + o, list[k].oy, list[k].ox),
                              kernel[list[k].tap], s);
         }
         y = y + s;
@@ -278,7 +278,7 @@ static float ref_dw_sample(const ref_geometry *g, const ref_source *dy, const fl
         int64_t iy = oy * a->stride_h - a->pad_h + (int64_t)i * a->dilation_h;
         int64_t ix = ox * a->stride_w - a->pad_w + (int64_t)j * a->dilation_w;
         if (iy >= 0 && iy < g->h && ix >= 0 && ix < g->w)
-            s = cpu_fmaf(x[iy * g->w + ix], ref_source_at(dy, plane, oy, ox), s);
+            s = mnt_fmaf(x[iy * g->w + ix], ref_source_at(dy, plane, oy, ox), s);
         ref_block_next(g->oh, g->ow, &oy, &ox);
     }
     return y + s;

@@ -62,12 +62,12 @@ static inline float f_div(float a, float b)
 static inline float f_relu(float x, float unused)
 {
     (void)unused;
-    return x <= 0.0f ? 0.0f : cpu_flushf(x);
+    return x <= 0.0f ? 0.0f : mnt_flushf(x);
 }
 
 static inline float f_relu_grad(float dy, float y)
 {
-    return y > 0.0f ? cpu_flushf(dy) : 0.0f;
+    return y > 0.0f ? mnt_flushf(dy) : 0.0f;
 }
 
 static void run_add(const cpu_job *job, int phase, int64_t begin, int64_t end,

@@ -16,7 +16,7 @@ static ref_softmax ref_softmax_of(const float *z, int64_t n)
     ref_softmax r = { .max = ref_row_best(z, n).value };
     ref_sum sum = ref_sum_start();
     for (int64_t j = 0; j < n; j++)
-        ref_sum_add(&sum, cpu_expf(z[j] - r.max));
+        ref_sum_add(&sum, mnt_expf(z[j] - r.max));
     r.sum = ref_sum_total(&sum);
     return r;
 }
@@ -47,7 +47,7 @@ static void run_softmax(const cpu_job *job, int phase, int64_t begin, int64_t en
         float *y = (float *)job->out[0] + row * n;
         ref_softmax r = ref_softmax_of(z, n);
         for (int64_t j = 0; j < n; j++)
-            y[j] = cpu_expf(z[j] - r.max) / r.sum;
+            y[j] = mnt_expf(z[j] - r.max) / r.sum;
     }
 }
 
@@ -83,7 +83,7 @@ static float ref_row_loss(const float *z, int64_t n, int32_t label)
         return NAN;
     ref_softmax r = ref_softmax_of(z, n);
     float d = z[label] - r.max;
-    return cpu_logf(r.sum) - d;
+    return mnt_logf(r.sum) - d;
 }
 
 static void ref_row_grad(const float *z, int64_t n, int32_t label, float c, float *dz)
@@ -95,7 +95,7 @@ static void ref_row_grad(const float *z, int64_t n, int32_t label, float c, floa
     }
     ref_softmax r = ref_softmax_of(z, n);
     for (int64_t j = 0; j < n; j++) {
-        float p = cpu_expf(z[j] - r.max) / r.sum;
+        float p = mnt_expf(z[j] - r.max) / r.sum;
         float d = p - (j == label ? 1.0f : 0.0f);
         dz[j] = d * c;
     }

@@ -37,7 +37,7 @@ static float ref_dot(const ref_product *p, const float *a, const float *b)
         int64_t end = ref_min(p->k, first + p->chunk);
         float s = 0.0f;
         for (int64_t k = first; k < end; k++)
-            s = cpu_fmaf(a[k * p->a_step], b[k * p->b_step], s);
+            s = mnt_fmaf(a[k * p->a_step], b[k * p->b_step], s);
         y = y + s;
     }
     return y;

@@ -22,7 +22,7 @@ static float ref_to_f32(const void *x, mnt_dtype dtype, int64_t i, bool unit)
     if (dtype == MNT_I32)
         return (float)((const int32_t *)x)[i];
     uint8_t v = ((const uint8_t *)x)[i];
-    return unit ? cpu_unit_u8(v) : (float)v;
+    return unit ? mnt_unit_u8(v) : (float)v;
 }
 
 static int32_t ref_to_i32(const void *x, mnt_dtype dtype, int64_t i)

@@ -107,7 +107,7 @@ static void run_max_pool2d(const cpu_job *job, int phase, int64_t begin, int64_t
             ref_best best =
                 ref_pool_at(&job->cmd->args.window, in, h, w, k / ow, k % ow);
             int64_t i = plane * oh * ow + k;
-            out[i] = cpu_flushf(best.value);
+            out[i] = mnt_flushf(best.value);
             if (job->out[1] != NULL)
                 ref_set_winner(job->out[1], job->cmd->out[1].dtype, i, best.index);
         }

@@ -12,7 +12,7 @@ static void ref_words(const cpu_job *job, int64_t block, uint32_t words[4])
     const uint32_t counter[4] = { (uint32_t)block, (uint32_t)(block >> 32),
                                   *(const uint32_t *)job->in[0], a->stream };
     const uint32_t key[2] = { (uint32_t)a->seed, (uint32_t)(a->seed >> 32) };
-    mnti_philox(counter, key, words);
+    mnt_philox(counter, key, words);
 }
 
 /* Word element % 4 of block element / 4: u in [0, 1), y = fma(u, hi - lo, lo). */
@@ -30,7 +30,7 @@ static void run_uniform(const cpu_job *job, int phase, int64_t begin, int64_t en
         if (i % 4 == 0)
             ref_words(job, i / 4, words);
         float u = (float)(words[i % 4] >> 8) * 0x1p-24f;
-        y[i] = cpu_fmaf(u, width, lo);
+        y[i] = mnt_fmaf(u, width, lo);
     }
 }
 
@@ -49,9 +49,9 @@ static void run_normal(const cpu_job *job, int phase, int64_t begin, int64_t end
             ref_words(job, i / 2, words);
         float u1 = (float)((words[i % 2 * 2] >> 8) + 1) * 0x1p-24f;
         float u2 = (float)(words[i % 2 * 2 + 1] >> 8) * 0x1p-24f;
-        float radius = cpu_sqrtf(-2.0f * cpu_logf(u1));
-        float z = radius * cpu_cospif(2.0f * u2);
-        y[i] = cpu_fmaf(z, std, mean);
+        float radius = mnt_sqrtf(-2.0f * mnt_logf(u1));
+        float z = radius * mnt_cospif(2.0f * u2);
+        y[i] = mnt_fmaf(z, std, mean);
     }
 }
 

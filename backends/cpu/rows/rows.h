@@ -4,14 +4,15 @@
  * numerics D, blocks of elements as units of work.
  *
  * Row kernels take contiguous f32 operands and give the bits of the reference kernels:
- * the functions here repeat scalar.h operation by operation.
+ * the functions here repeat mnt/scalar.h operation by operation.
  */
 #ifndef CPU_ROWS_H
 #define CPU_ROWS_H
 
 #include "../cpu.h"
-#include "../scalar.h"
 #include "../vec.h"
+
+#include <mnt/scalar.h>
 
 #define ROWS_BLOCK 4096 /* elements a unit; also the block of numerics D2 */
 
@@ -58,10 +59,10 @@ VEC_INLINE vecf rows_flush(vecf x)
     return (vecf)(bits & (rows_set1_u(0x80000000u) | ~tiny));
 }
 
-/* cpu_expf(). */
+/* mnt_expf(). */
 VEC_INLINE vecf rows_exp(vecf x)
 {
-    const vecf rint = vec_set1(CPU_RINT), one = vec_set1(1.0f);
+    const vecf rint = vec_set1(MNT_RINT), one = vec_set1(1.0f);
     vecf t = vec_fma(x, vec_set1(0x1.715476p+0f), rint);
     vecf nf = t - rint;
     vecf r = vec_fma(nf, vec_set1(-0x1.62e430p-1f), x);
@@ -82,7 +83,7 @@ VEC_INLINE vecf rows_exp(vecf x)
     return vec_select((veci)(x < vec_set1(-0x1.5d589ep+6f)), vec_zero(), y);
 }
 
-/* cpu_logf(). */
+/* mnt_logf(). */
 VEC_INLINE vecf rows_log(vecf x)
 {
     const rows_vecu base = rows_set1_u(0x3f2aaaabu);
@@ -106,8 +107,8 @@ VEC_INLINE vecf rows_log(vecf x)
     vecf g = f * q;
     vecf y = hi + vec_fma(f, g, lo);
     y = vec_select((veci)(x < vec_set1(INFINITY)), y, x);
-    y = vec_select((veci)(x < vec_set1(CPU_FLT_MIN)), vec_set1(-INFINITY), y);
-    return vec_select((veci)(x <= vec_set1(-CPU_FLT_MIN)), vec_set1(NAN), y);
+    y = vec_select((veci)(x < vec_set1(MNT_FLT_MIN)), vec_set1(-INFINITY), y);
+    return vec_select((veci)(x <= vec_set1(-MNT_FLT_MIN)), vec_set1(NAN), y);
 }
 
 /* The first m lanes; full loads where m is the constant VEC_LANES. */

@@ -72,7 +72,7 @@ static void entropy_row(const entropy *x, int64_t row, float *e)
     float s = rows_sum(e, NULL, n);
     if (x->loss) {
         float d = z[label] - max;
-        x->loss[row] = cpu_logf(s) - d;
+        x->loss[row] = mnt_logf(s) - d;
     }
     if (!dz)
         return;

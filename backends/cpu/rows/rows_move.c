@@ -30,7 +30,7 @@ static void from_u8(const uint8_t *x, float *y, int64_t n, bool scaled)
         vec_store(y + i, scaled ? unit(v) : v);
     }
     for (; i < n; i++)
-        y[i] = scaled ? cpu_unit_u8(x[i]) : (float)x[i];
+        y[i] = scaled ? mnt_unit_u8(x[i]) : (float)x[i];
 }
 
 static void labels_from_u8(const uint8_t *x, int32_t *y, int64_t n)

@@ -24,7 +24,7 @@ static bool accepts_update(const mnt_cmd *cmd)
 
 static float state_word(const void *state, int word)
 {
-    return cpu_float(((const uint32_t *)state)[word]);
+    return mnt_float(((const uint32_t *)state)[word]);
 }
 
 static bool faulted(const void *fault)

@@ -4,6 +4,8 @@
  */
 #include "kit.h"
 
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +54,7 @@ mnt_shape kit_shape(const kit_case *c, const char *key)
     mnt_shape s = { 0 };
     const char *v = value_of(c, key);
     if (!v)
-        fail_msg("%s: case '%s' lacks the shape %s=", c->op->name, c->text, key);
+        kit_die("%s: case '%s' lacks the shape %s=", c->op->name, c->text, key);
     if (strncmp(v, "scalar", 6) == 0)
         return s;
     for (const char *p = v; s.ndim < MNT_MAX_DIMS;) {
@@ -63,6 +65,26 @@ mnt_shape kit_shape(const kit_case *c, const char *key)
         p = end + 1;
     }
     return s;
+}
+
+void kit_append(kit_text *t, const char *format, ...)
+{
+    size_t used = strlen(t->s);
+    va_list ap;
+    va_start(ap, format);
+    int n = vsnprintf(t->s + used, sizeof t->s - used, format, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n >= sizeof t->s - used)
+        kit_die("case too long: %s", t->s);
+}
+
+void kit_append_shape(kit_text *t, const char *key, mnt_shape shape)
+{
+    kit_append(t, " %s=", key);
+    for (int i = 0; i < shape.ndim; i++)
+        kit_append(t, "%s%" PRId64, i ? "x" : "", shape.dim[i]);
+    if (shape.ndim == 0)
+        kit_append(t, "scalar");
 }
 
 void kit_expand(const char *pattern, kit_text_fn fn, void *ctx)
@@ -79,7 +101,7 @@ void kit_expand(const char *pattern, kit_text_fn fn, void *ctx)
         int len = snprintf(text, sizeof text, "%.*s%.*s%s", (int)(open - pattern),
                            pattern, (int)n, p, close + 1);
         if (len < 0 || (size_t)len >= sizeof text)
-            fail_msg("case too long: %s", pattern);
+            kit_die("case too long: %s", pattern);
         kit_expand(text, fn, ctx);
         p += n + 1;
     }
@@ -90,6 +112,5 @@ const kit_op *kit_op_find(const char *name)
     for (int i = 0; kit_ops[i]; i++)
         if (strcmp(kit_ops[i]->name, name) == 0)
             return kit_ops[i];
-    fail_msg("the case table names the unknown op %s", name);
     return NULL;
 }

@@ -5,7 +5,7 @@
  *   softmax           x
  *   cross_entropy accuracy_count   n rows, c classes
  */
-#include "../support/kit.h"
+#include "../kit/kit.h"
 
 static int unary_inputs(const kit_case *c, kit_in in[])
 {
@@ -74,12 +74,26 @@ static void mean_backward(const kit_case *c, const ora in[], const ora *dy, ora 
     dx[0] = ora_sum_grad(dy, in[0].shape, axis, count, true);
 }
 
-const kit_op kit_sum = { "sum",       unary_inputs, sum_record,
-                         sum_forward, sum_backward, false };
-const kit_op kit_mean = { "mean",       unary_inputs,  mean_record,
-                          mean_forward, mean_backward, false };
-const kit_op kit_argmax = { "argmax",       unary_inputs, argmax_record,
-                            argmax_forward, NULL,         false };
+const kit_op kit_sum = {
+    .name = "sum",
+    .inputs = unary_inputs,
+    .record = sum_record,
+    .forward = sum_forward,
+    .backward = sum_backward,
+};
+const kit_op kit_mean = {
+    .name = "mean",
+    .inputs = unary_inputs,
+    .record = mean_record,
+    .forward = mean_forward,
+    .backward = mean_backward,
+};
+const kit_op kit_argmax = {
+    .name = "argmax",
+    .inputs = unary_inputs,
+    .record = argmax_record,
+    .forward = argmax_forward,
+};
 
 static mnt_tensor *softmax_record(mnt_graph *g, mnt_tensor *const in[],
                                   const kit_case *c)
@@ -102,8 +116,13 @@ static void softmax_backward(const kit_case *c, const ora in[], const ora *dy, o
     ora_free(&y);
 }
 
-const kit_op kit_softmax = { "softmax",       unary_inputs,     softmax_record,
-                             softmax_forward, softmax_backward, false };
+const kit_op kit_softmax = {
+    .name = "softmax",
+    .inputs = unary_inputs,
+    .record = softmax_record,
+    .forward = softmax_forward,
+    .backward = softmax_backward,
+};
 
 static int loss_inputs(const kit_case *c, kit_in in[])
 {
@@ -131,8 +150,13 @@ static void loss_backward(const kit_case *c, const ora in[], const ora *dy, ora 
     dx[0] = ora_cross_entropy_grad(&in[0], &in[1], dy);
 }
 
-const kit_op kit_cross_entropy = { "cross_entropy", loss_inputs,   loss_record,
-                                   loss_forward,    loss_backward, false };
+const kit_op kit_cross_entropy = {
+    .name = "cross_entropy",
+    .inputs = loss_inputs,
+    .record = loss_record,
+    .forward = loss_forward,
+    .backward = loss_backward,
+};
 
 static mnt_tensor *count_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
 {
@@ -146,5 +170,9 @@ static ora count_forward(const kit_case *c, const ora in[])
     return ora_accuracy(&in[0], &in[1]);
 }
 
-const kit_op kit_accuracy_count = { "accuracy_count", loss_inputs, count_record,
-                                    count_forward,    NULL,        false };
+const kit_op kit_accuracy_count = {
+    .name = "accuracy_count",
+    .inputs = loss_inputs,
+    .record = count_record,
+    .forward = count_forward,
+};

@@ -4,7 +4,7 @@
  *   matmul  m n k, b (leading dims, "2x3"), shared=1 (b operand without them), ta, tb
  *   dense   m (rows), k (in), n (out), relu
  */
-#include "../support/kit.h"
+#include "../kit/kit.h"
 
 static int matmul_inputs(const kit_case *c, kit_in in[])
 {
@@ -92,8 +92,13 @@ static void matmul_backward(const kit_case *c, const ora in[], const ora *dy, or
     ora_free(&a);
 }
 
-const kit_op kit_matmul = { "matmul",       matmul_inputs,   matmul_record,
-                            matmul_forward, matmul_backward, false };
+const kit_op kit_matmul = {
+    .name = "matmul",
+    .inputs = matmul_inputs,
+    .record = matmul_record,
+    .forward = matmul_forward,
+    .backward = matmul_backward,
+};
 
 static int dense_inputs(const kit_case *c, kit_in in[])
 {
@@ -143,5 +148,10 @@ static void dense_backward(const kit_case *c, const ora in[], const ora *dy, ora
     ora_free(&d);
 }
 
-const kit_op kit_dense = { "dense",       dense_inputs,   dense_record,
-                           dense_forward, dense_backward, false };
+const kit_op kit_dense = {
+    .name = "dense",
+    .inputs = dense_inputs,
+    .record = dense_record,
+    .forward = dense_forward,
+    .backward = dense_backward,
+};

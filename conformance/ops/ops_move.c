@@ -8,7 +8,7 @@
  *   gather    x (the table), count, from, to, unit
  *   fill      x (a shape), s
  */
-#include "../support/kit.h"
+#include "../kit/kit.h"
 
 #include <string.h>
 
@@ -19,7 +19,7 @@ static mnt_dtype type_of(const kit_case *c, const char *key)
     for (int t = 0; t < MNT_DTYPE_COUNT; t++)
         if (!strcmp(word, mnt_dtype_name((mnt_dtype)t)))
             return (mnt_dtype)t;
-    fail_msg("%s: case '%s': data type '%s'", c->op->name, c->text, word);
+    kit_die("%s: case '%s': data type '%s'", c->op->name, c->text, word);
     return MNT_F32;
 }
 
@@ -56,10 +56,22 @@ static void same_backward(const kit_case *c, const ora in[], const ora *dy, ora 
     dx[0].shape = in[0].shape;
 }
 
-const kit_op kit_copy = { "copy",       move_inputs,   copy_record,
-                          same_forward, same_backward, true };
-const kit_op kit_view = { "view",       move_inputs,   view_record,
-                          same_forward, same_backward, true };
+const kit_op kit_copy = {
+    .name = "copy",
+    .flags = KIT_MOVES | KIT_FEW,
+    .inputs = move_inputs,
+    .record = copy_record,
+    .forward = same_forward,
+    .backward = same_backward,
+};
+const kit_op kit_view = {
+    .name = "view",
+    .flags = KIT_MOVES | KIT_FEW,
+    .inputs = move_inputs,
+    .record = view_record,
+    .forward = same_forward,
+    .backward = same_backward,
+};
 
 static mnt_tensor *reshape_record(mnt_graph *g, mnt_tensor *const in[],
                                   const kit_case *c)
@@ -77,8 +89,14 @@ static ora reshape_forward(const kit_case *c, const ora in[])
     return y;
 }
 
-const kit_op kit_reshape = { "reshape",       move_inputs,   reshape_record,
-                             reshape_forward, same_backward, true };
+const kit_op kit_reshape = {
+    .name = "reshape",
+    .flags = KIT_MOVES | KIT_FEW,
+    .inputs = move_inputs,
+    .record = reshape_record,
+    .forward = reshape_forward,
+    .backward = same_backward,
+};
 
 static mnt_tensor *flatten_record(mnt_graph *g, mnt_tensor *const in[],
                                   const kit_case *c)
@@ -98,8 +116,14 @@ static ora flatten_forward(const kit_case *c, const ora in[])
     return y;
 }
 
-const kit_op kit_flatten = { "flatten",       move_inputs,   flatten_record,
-                             flatten_forward, same_backward, true };
+const kit_op kit_flatten = {
+    .name = "flatten",
+    .flags = KIT_MOVES | KIT_FEW,
+    .inputs = move_inputs,
+    .record = flatten_record,
+    .forward = flatten_forward,
+    .backward = same_backward,
+};
 
 static int cast_inputs(const kit_case *c, kit_in in[])
 {
@@ -119,7 +143,13 @@ static ora cast_forward(const kit_case *c, const ora in[])
                     kit_int(c, "unit", 0));
 }
 
-const kit_op kit_cast = { "cast", cast_inputs, cast_record, cast_forward, NULL, true };
+const kit_op kit_cast = {
+    .name = "cast",
+    .flags = KIT_MOVES,
+    .inputs = cast_inputs,
+    .record = cast_record,
+    .forward = cast_forward,
+};
 
 static int gather_inputs(const kit_case *c, kit_in in[])
 {
@@ -142,8 +172,13 @@ static ora gather_forward(const kit_case *c, const ora in[])
                       kit_int(c, "unit", 0));
 }
 
-const kit_op kit_gather = { "gather",       gather_inputs, gather_record,
-                            gather_forward, NULL,          true };
+const kit_op kit_gather = {
+    .name = "gather",
+    .flags = KIT_MOVES,
+    .inputs = gather_inputs,
+    .record = gather_record,
+    .forward = gather_forward,
+};
 
 static int no_inputs(const kit_case *c, kit_in in[])
 {
@@ -167,15 +202,10 @@ static ora fill_forward(const kit_case *c, const ora in[])
     return y;
 }
 
-const kit_op kit_fill_op = { "fill", no_inputs, fill_record, fill_forward, NULL, true };
-
-const kit_op *const kit_ops[] = { &kit_matmul,  &kit_dense,         &kit_add,
-                                  &kit_sub,     &kit_mul,           &kit_scale,
-                                  &kit_relu,    &kit_bias_add,      &kit_reuse,
-                                  &kit_sum,     &kit_mean,          &kit_argmax,
-                                  &kit_softmax, &kit_cross_entropy, &kit_accuracy_count,
-                                  &kit_conv2d,  &kit_conv_block,    &kit_im2col,
-                                  &kit_col2im,  &kit_max_pool2d,    &kit_copy,
-                                  &kit_view,    &kit_reshape,       &kit_flatten,
-                                  &kit_cast,    &kit_gather,        &kit_fill_op,
-                                  NULL };
+const kit_op kit_fill_op = {
+    .name = "fill",
+    .flags = KIT_MOVES | KIT_FEW,
+    .inputs = no_inputs,
+    .record = fill_record,
+    .forward = fill_forward,
+};

@@ -7,7 +7,7 @@
  *   bias_add      x, b from its axis 1
  *   reuse         x: y = x x + 0.5 x - relu(x); the gradient adds up over four uses
  */
-#include "../support/kit.h"
+#include "../kit/kit.h"
 
 static int binary_inputs(const kit_case *c, kit_in in[])
 {
@@ -80,12 +80,27 @@ static void mul_backward(const kit_case *c, const ora in[], const ora *dy, ora d
     }
 }
 
-const kit_op kit_add = { "add",       binary_inputs, add_record,
-                         add_forward, add_backward,  false };
-const kit_op kit_sub = { "sub",       binary_inputs, sub_record,
-                         sub_forward, sub_backward,  false };
-const kit_op kit_mul = { "mul",       binary_inputs, mul_record,
-                         mul_forward, mul_backward,  false };
+const kit_op kit_add = {
+    .name = "add",
+    .inputs = binary_inputs,
+    .record = add_record,
+    .forward = add_forward,
+    .backward = add_backward,
+};
+const kit_op kit_sub = {
+    .name = "sub",
+    .inputs = binary_inputs,
+    .record = sub_record,
+    .forward = sub_forward,
+    .backward = sub_backward,
+};
+const kit_op kit_mul = {
+    .name = "mul",
+    .inputs = binary_inputs,
+    .record = mul_record,
+    .forward = mul_forward,
+    .backward = mul_backward,
+};
 
 static int unary_inputs(const kit_case *c, kit_in in[])
 {
@@ -109,8 +124,13 @@ static void scale_backward(const kit_case *c, const ora in[], const ora *dy, ora
     dx[0] = ora_scale(dy, (double)(float)kit_num(c, "s", 1));
 }
 
-const kit_op kit_scale = { "scale",       unary_inputs,   scale_record,
-                           scale_forward, scale_backward, false };
+const kit_op kit_scale = {
+    .name = "scale",
+    .inputs = unary_inputs,
+    .record = scale_record,
+    .forward = scale_forward,
+    .backward = scale_backward,
+};
 
 static mnt_tensor *relu_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
 {
@@ -130,8 +150,13 @@ static void relu_backward(const kit_case *c, const ora in[], const ora *dy, ora 
     dx[0] = ora_relu_grad(dy, &in[0]);
 }
 
-const kit_op kit_relu = { "relu",       unary_inputs,  relu_record,
-                          relu_forward, relu_backward, false };
+const kit_op kit_relu = {
+    .name = "relu",
+    .inputs = unary_inputs,
+    .record = relu_record,
+    .forward = relu_forward,
+    .backward = relu_backward,
+};
 
 static int bias_inputs(const kit_case *c, kit_in in[])
 {
@@ -162,8 +187,13 @@ static void bias_backward(const kit_case *c, const ora in[], const ora *dy, ora 
     dx[1] = ora_bias_grad(dy);
 }
 
-const kit_op kit_bias_add = { "bias_add",   bias_inputs,   bias_record,
-                              bias_forward, bias_backward, false };
+const kit_op kit_bias_add = {
+    .name = "bias_add",
+    .inputs = bias_inputs,
+    .record = bias_record,
+    .forward = bias_forward,
+    .backward = bias_backward,
+};
 
 static mnt_tensor *reuse_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
 {
@@ -199,5 +229,10 @@ static void reuse_backward(const kit_case *c, const ora in[], const ora *dy, ora
     }
 }
 
-const kit_op kit_reuse = { "reuse",       unary_inputs,   reuse_record,
-                           reuse_forward, reuse_backward, false };
+const kit_op kit_reuse = {
+    .name = "reuse",
+    .inputs = unary_inputs,
+    .record = reuse_record,
+    .forward = reuse_forward,
+    .backward = reuse_backward,
+};

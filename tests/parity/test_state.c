@@ -4,7 +4,8 @@
  * batches, optimizers. Several replays on every instruction set, each compared with the
  * oracle and bit by bit with the reference set.
  */
-#include "../support/kit.h"
+#include "../../conformance/kit/kit.h"
+#include "../support/support.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -54,7 +55,7 @@ static void everywhere(void (*run)(job *), const void *arg)
 {
     const char *isas[SUP_MAX_ISA];
     int n = sup_isas(isas);
-    trace *want = sup_alloc(sizeof *want), *got = sup_alloc(sizeof *got);
+    trace *want = kit_alloc(sizeof *want), *got = kit_alloc(sizeof *got);
     for (int i = -1; i < 2 * n; i++) {
         char force[48] = SUP_REFERENCE;
         if (i >= 0)
@@ -79,17 +80,17 @@ static void run_accumulate(job *j)
 {
     mnt_graph *g = NULL;
     int64_t n = *(const int64_t *)j->arg;
-    sup_rng r = { 11 };
+    kit_rng r = { 11 };
     MUST(j->dev, mnt_graph_create(&g, j->dev, NULL, NULL));
     mnt_tensor *x = mnt_input(g, MNT_F32, MNT_SHAPE(n));
     mnt_tensor *k = mnt_input(g, MNT_I32, MNT_SHAPE(n));
     mnt_tensor *total = mnt_accumulate(g, x), *count = mnt_accumulate(g, k);
     MUST(j->dev, mnt_graph_compile(g));
-    float *v = sup_alloc((size_t)n * 4), *sum = sup_alloc((size_t)n * 4);
-    int32_t *c = sup_alloc((size_t)n * 4);
+    float *v = kit_alloc((size_t)n * 4), *sum = kit_alloc((size_t)n * 4);
+    int32_t *c = kit_alloc((size_t)n * 4);
     for (int step = 0; step < REPLAYS; step++) {
         for (int64_t i = 0; i < n; i++) {
-            v[i] = sup_float(&r);
+            v[i] = kit_float(&r);
             sum[i] += v[i];
             c[i] = 3 - step;
         }
@@ -298,13 +299,13 @@ static void run_optimizer(job *j)
     MUST(j->dev, mnt_graph_compile(g));
     ora ow = ora_new(shape), og = ora_new(shape), om = ora_new(shape),
         ov = ora_new(shape);
-    float *v = sup_alloc(bytes);
+    float *v = kit_alloc(bytes);
     for (int64_t i = 0; i < c->size; i++)
         ow.v[i] = 0.5;
-    sup_rng r = { 17 };
+    kit_rng r = { 17 };
     for (int step = 0; step < 2 * REPLAYS; step++) {
         for (int64_t i = 0; i < c->size; i++)
-            og.v[i] = (double)(v[i] = sup_below(&r, 9) ? sup_float(&r) : 0);
+            og.v[i] = (double)(v[i] = kit_below(&r, 9) ? kit_float(&r) : 0);
         MUST(j->dev, mnt_tensor_write(x, v, bytes));
         MUST(j->dev, mnt_graph_run(g, 1));
         assert_int_equal(mnt_model_step(m), step + 1);

@@ -30,10 +30,10 @@ static int close_device(void **state)
 
 static float *random_array(int64_t n, uint64_t seed)
 {
-    sup_rng r = { seed };
-    float *x = sup_alloc((size_t)n * sizeof *x);
+    kit_rng r = { seed };
+    float *x = kit_alloc((size_t)n * sizeof *x);
     for (int64_t i = 0; i < n; i++)
-        x[i] = sup_float(&r);
+        x[i] = kit_float(&r);
     return x;
 }
 
@@ -108,8 +108,8 @@ static void one_dense(int64_t m, int64_t n, int64_t k)
                           mnt_tensor_grad(tb) };
     for (int i = 0; i < 4; i++)
         got[i] = sup_read(dev, out[i]);
-    float *wy = sup_alloc((size_t)(m * n) * 4), *wx = sup_alloc((size_t)(m * k) * 4);
-    float *ww = sup_alloc((size_t)(k * n) * 4), *wb = sup_alloc((size_t)n * 4);
+    float *wy = kit_alloc((size_t)(m * n) * 4), *wx = kit_alloc((size_t)(m * k) * 4);
+    float *ww = kit_alloc((size_t)(k * n) * 4), *wb = kit_alloc((size_t)n * 4);
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++)
             wy[i * n + j] = chunked(x + i * k, 1, w + j, n, k, chunk_of(k)) + b[j];
@@ -153,7 +153,7 @@ static float rule_d(const float *x, int64_t n)
 {
     if (n > 4096) {
         int64_t blocks = (n + 4095) / 4096;
-        float *part = sup_alloc((size_t)blocks * sizeof *part);
+        float *part = kit_alloc((size_t)blocks * sizeof *part);
         for (int64_t i = 0; i < blocks; i++)
             part[i] = rule_d(x + i * 4096, i + 1 < blocks ? 4096 : n - i * 4096);
         float s = rule_d(part, blocks);
@@ -307,9 +307,9 @@ static void check_weights(const geometry *q, const float *x, const float *dy,
                           const int64_t *order, const float *dw, const float *db)
 {
     int64_t plane = q->oh * q->ow, taps = q->kh * q->kw;
-    float *t = sup_alloc((size_t)q->n * sizeof *t);
-    float *ww = sup_alloc((size_t)(q->o * q->c * taps) * 4);
-    float *wb = sup_alloc((size_t)q->o * 4);
+    float *t = kit_alloc((size_t)q->n * sizeof *t);
+    float *ww = kit_alloc((size_t)(q->o * q->c * taps) * 4);
+    float *wb = kit_alloc((size_t)q->o * 4);
     for (int64_t o = 0; o < q->o; o++) {
         for (int64_t k = 0; k < q->c * taps; k++) {
             int64_t c = k / taps, i = k % taps / q->kw, j = k % q->kw;
@@ -335,7 +335,7 @@ static void check_images(const geometry *q, const float *x, const float *w,
 {
     int64_t plane = q->oh * q->ow, ny = q->n * q->o * plane;
     int64_t nx = q->n * q->c * q->h * q->w;
-    float *wy = sup_alloc((size_t)ny * 4), *wx = sup_alloc((size_t)nx * 4);
+    float *wy = kit_alloc((size_t)ny * 4), *wx = kit_alloc((size_t)nx * 4);
     for (int64_t at = 0; at < ny; at++) {
         int64_t o = at / plane % q->o;
         wy[at] =
@@ -358,7 +358,7 @@ static void one_conv(geometry q)
     float *x = random_array(q.n * q.c * q.h * q.w, 1), *got[4];
     float *w = random_array(q.o * q.c * q.kh * q.kw, 2), *b = random_array(q.o, 3);
     float *dy = random_array(q.n * q.o * q.oh * q.ow, 4);
-    int64_t *order = sup_alloc((size_t)(q.oh * q.ow) * sizeof *order);
+    int64_t *order = kit_alloc((size_t)(q.oh * q.ow) * sizeof *order);
     assert_int_equal(block_order(q.oh, q.ow, order), q.oh * q.ow);
     mnt_graph *g = new_graph();
     mnt_tensor *tx = marked(g, MNT_SHAPE(q.n, q.c, q.h, q.w), x);

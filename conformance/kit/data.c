@@ -11,31 +11,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-static float special(sup_rng *r)
+static float special(kit_rng *r)
 {
     const float list[] = { NAN,     INFINITY, -INFINITY, 0.0f, -0.0f, FLT_MAX,
                            -1e-40f, 1e-40f,   FLT_MIN,   1.0f, -1.0f };
-    return list[sup_below(r, (int64_t)(sizeof list / sizeof *list))];
+    return list[kit_below(r, (int64_t)(sizeof list / sizeof *list))];
 }
 
-static float one_of(const char *p, sup_rng *r)
+static float one_of(const char *p, kit_rng *r)
 {
     const float tiny[] = { 1e-40f, -1e-40f, FLT_MIN, -FLT_MIN * 1.5f, 0.0f, -0.0f };
-    float u = sup_float(r);
+    float u = kit_float(r);
     if (!strcmp(p, "ties"))
-        return (float)sup_below(r, 5) * 0.5f - 1.0f;
+        return (float)kit_below(r, 5) * 0.5f - 1.0f;
     if (!strcmp(p, "zeros"))
         return u < 0 ? -0.0f : 0.0f;
     if (!strcmp(p, "special"))
-        return sup_below(r, 6) == 0 ? special(r) : u;
+        return kit_below(r, 6) == 0 ? special(r) : u;
     if (!strcmp(p, "subnormal"))
-        return tiny[sup_below(r, 6)];
+        return tiny[kit_below(r, 6)];
     if (!strcmp(p, "large"))
         return u * 1e4f;
     if (!strcmp(p, "huge"))
         return u * 3e38f;
     if (!strcmp(p, "wide"))
-        return ldexpf(u, (int)sup_below(r, 80) - 20);
+        return ldexpf(u, (int)kit_below(r, 80) - 20);
     if (!strcmp(p, "equal"))
         return 0.75f;
     if (!strcmp(p, "ones"))
@@ -46,19 +46,19 @@ static float one_of(const char *p, sup_rng *r)
 }
 
 /* Distinct values 0.01 apart, none near 0, in random order: for finite differences. */
-static void fill_spaced(float *x, int64_t n, sup_rng *r)
+static void fill_spaced(float *x, int64_t n, kit_rng *r)
 {
     for (int64_t i = 0; i < n; i++)
         x[i] = (float)(((double)i - (double)n / 2 + 0.25) * 0.01);
     for (int64_t i = n - 1; i > 0; i--) {
-        int64_t j = sup_below(r, i + 1);
+        int64_t j = kit_below(r, i + 1);
         float t = x[i];
         x[i] = x[j];
         x[j] = t;
     }
 }
 
-void kit_fill(float *x, int64_t n, const char *p, sup_rng *r)
+void kit_fill(float *x, int64_t n, const char *p, kit_rng *r)
 {
     static const char *const known[] = { "random",    "ties",  "zeros", "special",
                                          "subnormal", "large", "huge",  "wide",
@@ -68,7 +68,7 @@ void kit_fill(float *x, int64_t n, const char *p, sup_rng *r)
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         found = found || !strcmp(p, known[i]);
     if (!found)
-        fail_msg("unknown value pattern '%s'", p);
+        kit_die("unknown value pattern '%s'", p);
     if (!strcmp(p, "spaced")) {
         fill_spaced(x, n, r);
         return;
@@ -76,27 +76,26 @@ void kit_fill(float *x, int64_t n, const char *p, sup_rng *r)
     for (int64_t i = 0; i < n; i++)
         x[i] = one_of(p, r);
     if (n && !strcmp(p, "nan"))
-        x[sup_below(r, n)] = NAN;
+        x[kit_below(r, n)] = NAN;
     if (n && !strcmp(p, "inf")) {
-        x[sup_below(r, n)] = INFINITY;
-        x[sup_below(r, n)] = -INFINITY;
+        x[kit_below(r, n)] = INFINITY;
+        x[kit_below(r, n)] = -INFINITY;
     }
 }
 
-static void fill_base(kit_in *in, sup_rng *r)
+static void fill_base(kit_in *in, int64_t n, kit_rng *r)
 {
-    int64_t n = mnt_shape_count(in->base_shape);
-    in->base = sup_alloc((size_t)n * mnt_dtype_size(in->dtype));
+    in->base = kit_alloc((size_t)n * mnt_dtype_size(in->dtype));
     if (in->dtype == MNT_F32) {
         kit_fill(in->base, n, in->values, r);
     } else if (in->dtype == MNT_U8) {
         for (int64_t i = 0; i < n; i++)
-            ((uint8_t *)in->base)[i] = (uint8_t)(n >= 256 ? i : sup_below(r, 256));
+            ((uint8_t *)in->base)[i] = (uint8_t)(n >= 256 ? i : kit_below(r, 256));
     } else {
         for (int64_t i = 0; i < n; i++)
             ((int32_t *)in->base)[i] =
-                in->limit ? (int32_t)sup_below(r, in->limit)
-                          : (int32_t)(sup_next(r) >> (32 + sup_below(r, 30)));
+                in->limit ? (int32_t)kit_below(r, in->limit)
+                          : (int32_t)(kit_next(r) >> (32 + kit_below(r, 30)));
     }
 }
 
@@ -160,19 +159,22 @@ static void check_view(const kit_case *c, const kit_in *in)
     bool found = strncmp(in->view, "offset", 6) == 0;
     for (int i = 0; i < 4; i++)
         found = found || !strcmp(in->view, known[i]);
-    if (!found || (in->param && strcmp(in->view, "plain") != 0))
-        fail_msg("%s: case '%s': view '%s'", c->op->name, c->text, in->view);
+    if (!found || ((in->param || in->fed) && strcmp(in->view, "plain") != 0))
+        kit_die("%s: case '%s': view '%s'", c->op->name, c->text, in->view);
 }
 
 void kit_case_init(kit_case *c, const kit_op *op, const char *text)
 {
     *c = (kit_case){ .op = op };
     if (strlen(text) >= sizeof c->text)
-        fail_msg("%s: case too long: %s", op->name, text);
+        kit_die("%s: case too long: %s", op->name, text);
     strcpy(c->text, text);
+    c->replays = (int)kit_int(c, "replays", op->flags & KIT_STATE ? 5 : 3);
+    if (c->replays < 1)
+        kit_die("%s: case '%s': replays must be 1 or more", op->name, text);
     c->n = op->inputs(c, c->in);
     bool finite = true, grad = false;
-    sup_rng r = { sup_hash(text, strlen(text)) };
+    kit_rng r = { kit_hash(text, strlen(text)) };
     for (int i = 0; i < c->n; i++) {
         kit_in *in = &c->in[i];
         char v[16], w[20];
@@ -184,11 +186,12 @@ void kit_case_init(kit_case *c, const kit_op *op, const char *text)
             in->param = "p1";
         check_view(c, in);
         in->base_shape = base_of(in);
-        fill_base(in, &r);
-        int64_t n = mnt_shape_count(in->shape);
-        in->map = sup_alloc((size_t)n * sizeof *in->map);
+        int64_t sets = in->fed ? c->replays : 1;
+        fill_base(in, sets * mnt_shape_count(in->base_shape), &r);
+        int64_t n = sets * mnt_shape_count(in->shape);
+        in->map = kit_alloc((size_t)n * sizeof *in->map);
         for (int64_t k = 0; k < n; k++)
-            in->map[k] = base_index(in, k);
+            in->map[k] = in->fed ? k : base_index(in, k);
         finite = finite && all_finite(in);
         grad = grad || in->grad;
     }
@@ -203,10 +206,20 @@ void kit_case_free(kit_case *c)
     }
 }
 
+mnt_shape kit_stacked(const kit_case *c, mnt_shape s)
+{
+    mnt_shape out = { s.ndim + 1, { c->replays } };
+    if (s.ndim == MNT_MAX_DIMS)
+        kit_die("%s: case '%s': too many dimensions", c->op->name, c->text);
+    memcpy(out.dim + 1, s.dim, (size_t)s.ndim * sizeof *s.dim);
+    return out;
+}
+
 ora kit_operand(const kit_case *c, int i)
 {
     const kit_in *in = &c->in[i];
-    ora x = ora_new(in->shape);
+    mnt_shape shape = in->fed ? kit_stacked(c, in->shape) : in->shape;
+    ora x = ora_new(shape);
     for (int64_t k = 0; k < x.count; k++) {
         int64_t at = in->map[k];
         if (in->dtype == MNT_F32)
@@ -215,7 +228,7 @@ ora kit_operand(const kit_case *c, int i)
             x.v[k] = ((const uint8_t *)in->base)[at];
         else
             x.v[k] = ((const int32_t *)in->base)[at];
-        if (in->dtype == MNT_F32 && !c->op->moves)
+        if (in->dtype == MNT_F32 && !(c->op->flags & KIT_MOVES))
             x.v[k] = ora_flush(x.v[k]);
     }
     return x;
@@ -223,18 +236,18 @@ ora kit_operand(const kit_case *c, int i)
 
 void kit_upstream(const kit_case *c, float *dy, int64_t n)
 {
-    sup_rng r = { sup_hash(c->text, strlen(c->text)) ^ 0x5bd1e995u };
+    kit_rng r = { kit_hash(c->text, strlen(c->text)) ^ 0x5bd1e995u };
     for (int64_t i = 0; i < n; i++) {
-        float u = sup_float(&r);
-        dy[i] = n > 4 && sup_below(&r, 16) == 0 ? 0.0f : u < 0 ? u - 0.25f : u + 0.25f;
+        float u = kit_float(&r);
+        dy[i] = n > 4 && kit_below(&r, 16) == 0 ? 0.0f : u < 0 ? u - 0.25f : u + 0.25f;
     }
 }
 
 ora kit_to_base(const kit_in *in, const ora *dx)
 {
     ora base = ora_new(in->base_shape);
-    double *mag = sup_alloc((size_t)base.count * sizeof *mag);
-    double *n = sup_alloc((size_t)base.count * sizeof *n);
+    double *mag = kit_alloc((size_t)base.count * sizeof *mag);
+    double *n = kit_alloc((size_t)base.count * sizeof *n);
     for (int64_t k = 0; k < dx->count; k++) {
         int64_t at = in->map[k];
         base.v[at] = n[at] > 0 ? base.v[at] + dx->v[k] : dx->v[k];

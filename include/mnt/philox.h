@@ -5,22 +5,21 @@
  * 128-bit counter, so any number of the sequence is computed on its own. C and Metal at
  * once, for the library, the kernels and the shaders.
  */
-#ifndef MNTI_PHILOX_H
-#define MNTI_PHILOX_H
+#ifndef MNT_PHILOX_H
+#define MNT_PHILOX_H
 
 #ifdef __METAL_VERSION__
 #include <metal_stdlib>
 using namespace metal;
-#define MNTI_THREAD thread /* address space of a pointer to a thread's own memory */
+#define MNT_THREAD thread /* address space of a pointer to a thread's own memory */
 #else
 #include <stdint.h>
-#define MNTI_THREAD
+#define MNT_THREAD
 #endif
 
 /* counter[4] and key[2] to four random words; out may be counter. */
-static inline void mnti_philox(const MNTI_THREAD uint32_t *counter,
-                               const MNTI_THREAD uint32_t *key,
-                               MNTI_THREAD uint32_t *out)
+static inline void mnt_philox(const MNT_THREAD uint32_t *counter,
+                              const MNT_THREAD uint32_t *key, MNT_THREAD uint32_t *out)
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
@@ -40,7 +39,7 @@ static inline void mnti_philox(const MNTI_THREAD uint32_t *counter,
 }
 
 /* A number in [0, n) from a random word: the high half of the product. */
-static inline uint32_t mnti_below(uint32_t word, uint32_t n)
+static inline uint32_t mnt_below(uint32_t word, uint32_t n)
 {
     return (uint32_t)(((uint64_t)word * n) >> 32);
 }

@@ -6,7 +6,7 @@
  *   conv_block  the same, relu=0|1, pool (kernel, 0: none), pools, poolp
  *   im2col col2im max_pool2d   n c h w, k s p d
  */
-#include "../support/kit.h"
+#include "../kit/kit.h"
 
 /* Key `a`, else key `b`, else a value. */
 static int either(const kit_case *c, const char *a, const char *b, int otherwise)
@@ -72,8 +72,13 @@ static void conv_backward(const kit_case *c, const ora in[], const ora *dy, ora 
     dx[1] = ora_conv2d_dw(&in[0], dy, in[1].shape, &conv);
 }
 
-const kit_op kit_conv2d = { "conv2d",     conv_inputs,   conv_record,
-                            conv_forward, conv_backward, false };
+const kit_op kit_conv2d = {
+    .name = "conv2d",
+    .inputs = conv_inputs,
+    .record = conv_record,
+    .forward = conv_forward,
+    .backward = conv_backward,
+};
 
 /* ---- the block ---- */
 
@@ -145,8 +150,13 @@ static void block_backward(const kit_case *c, const ora in[], const ora *dy, ora
     ora_free(&ds);
 }
 
-const kit_op kit_conv_block = { "conv_block",  block_inputs,   block_record,
-                                block_forward, block_backward, false };
+const kit_op kit_conv_block = {
+    .name = "conv_block",
+    .inputs = block_inputs,
+    .record = block_record,
+    .forward = block_forward,
+    .backward = block_backward,
+};
 
 /* ---- windows ---- */
 
@@ -196,8 +206,14 @@ static void im2col_backward(const kit_case *c, const ora in[], const ora *dy, or
     dx[0] = ora_col2im(dy, in[0].shape, &w);
 }
 
-const kit_op kit_im2col = { "im2col",       image_inputs,    im2col_record,
-                            im2col_forward, im2col_backward, true };
+const kit_op kit_im2col = {
+    .name = "im2col",
+    .flags = KIT_MOVES,
+    .inputs = image_inputs,
+    .record = im2col_record,
+    .forward = im2col_forward,
+    .backward = im2col_backward,
+};
 
 static int columns_inputs(const kit_case *c, kit_in in[])
 {
@@ -231,8 +247,13 @@ static void col2im_backward(const kit_case *c, const ora in[], const ora *dy, or
     dx[0] = ora_im2col(dy, &w);
 }
 
-const kit_op kit_col2im = { "col2im",       columns_inputs,  col2im_record,
-                            col2im_forward, col2im_backward, false };
+const kit_op kit_col2im = {
+    .name = "col2im",
+    .inputs = columns_inputs,
+    .record = col2im_record,
+    .forward = col2im_forward,
+    .backward = col2im_backward,
+};
 
 static mnt_tensor *pool_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
 {
@@ -252,5 +273,10 @@ static void pool_backward(const kit_case *c, const ora in[], const ora *dy, ora 
     dx[0] = ora_max_pool2d_grad(dy, &in[0], &w);
 }
 
-const kit_op kit_max_pool2d = { "max_pool2d", image_inputs,  pool_record,
-                                pool_forward, pool_backward, false };
+const kit_op kit_max_pool2d = {
+    .name = "max_pool2d",
+    .inputs = image_inputs,
+    .record = pool_record,
+    .forward = pool_forward,
+    .backward = pool_backward,
+};
