@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the GPU backends share: from a command to dispatches of the kernels in shaders/.
+ * Plain C that knows no GPU interface; metal and cuda turn a dispatch into their calls.
+ *
+ * A launcher says how one op is launched by one variant. prepare() asks the first that
+ * accepts a command (fast ones stand first, "ref" last) to emit its dispatches; they
+ * run in that order, each seeing all that the ones before wrote. Everything here is
+ * decided by shapes and arguments, once: a submission only repeats the list.
+ *
+ * Grids have one dimension, in threadgroups, and so have threadgroups, in threads: no
+ * axis of a tensor ever meets the limit of a grid axis.
+ */
+#ifndef GPU_H
+#define GPU_H
+
+#include <mnt/backend.h>
+
+/* The entry points of shaders/, as GPU_KERNEL_relu, ... */
+typedef enum gpu_kernel {
+#define GPU_KERNEL(name, buffers, threads) GPU_KERNEL_##name,
+#include "../../shaders/kernels.def"
+#undef GPU_KERNEL
+    GPU_KERNEL_COUNT
+} gpu_kernel;
+
+typedef struct gpu_kernel_row {
+    const char *name; /* of the function in the library */
+    int buffers;      /* bindings 0 .. buffers-1; the arguments are binding `buffers` */
+    int threads;      /* a threadgroup; a kernel is written for exactly this many */
+} gpu_kernel_row;
+extern const gpu_kernel_row gpu_kernels[GPU_KERNEL_COUNT];
+
+#define GPU_MAX_BUFFERS 10
+#define GPU_ARGS_BYTES  384
+#define GPU_MAX_GROUPS  0x7fffffffu
+
+/* buffer NULL: the program's scratch memory. */
+typedef struct gpu_binding {
+    void *buffer;
+    uint64_t offset; /* bytes */
+} gpu_binding;
+
+typedef struct gpu_dispatch {
+    gpu_kernel kernel;
+    uint32_t groups; /* threadgroups */
+    int bound;       /* bindings set so far */
+    gpu_binding buffer[GPU_MAX_BUFFERS];
+    uint32_t args_bytes;
+    _Alignas(8) unsigned char args[GPU_ARGS_BYTES];
+} gpu_dispatch;
+
+/* Collects the dispatches of a program. A failure (memory, too many groups) stays in it
+ * and makes later calls do nothing. */
+typedef struct gpu_emit gpu_emit;
+
+/* A dispatch of `groups` threadgroups; 0 groups: nothing is emitted. NULL then and
+ * after a failure; the functions below take NULL. */
+gpu_dispatch *gpu_dispatch_add(gpu_emit *e, gpu_kernel kernel, uint64_t groups);
+/* The next binding: an operand, at its offset. An absent operand (buffer NULL) binds
+ * scratch memory: the kernel must not look at it. */
+void gpu_bind(gpu_dispatch *d, const mnt_operand *o);
+/* The next binding: scratch memory from gpu_scratch(). */
+void gpu_bind_scratch(gpu_dispatch *d, uint64_t offset);
+/* The arguments, a struct of shaders/args.h. */
+void gpu_args(gpu_dispatch *d, const void *args, size_t bytes);
+/* Bytes of scratch memory, 256-byte aligned, for the command being emitted; what is in
+ * it is garbage at first. Returns its offset. */
+uint64_t gpu_scratch(gpu_emit *e, uint64_t bytes);
+
+typedef struct gpu_launcher {
+    mnt_op op;
+    const char *name; /* the variant: "ref", "tile", ... */
+    /* Whether it can run the command, by shapes and types alone; NULL: any. */
+    bool (*accepts)(const mnt_cmd *cmd);
+    void (*launch)(gpu_emit *e, const mnt_cmd *cmd);
+} gpu_launcher;
+
+/* Lists of launchers by family, each ended by name NULL; fast families first, the
+ * reference families, which together take any command of any op, last. */
+extern const gpu_launcher *const gpu_launchers[];
+
+/* ---- a prepared program ---- */
+typedef struct gpu_cmd {
+    int first, count; /* dispatches */
+    char name[40];    /* the variant */
+} gpu_cmd;
+
+typedef struct gpu_program {
+    gpu_dispatch *dispatches;
+    int dispatch_count;
+    gpu_cmd *cmds;
+    int cmd_count;
+    uint64_t scratch_bytes; /* at least 256 */
+} gpu_program;
+
+typedef struct gpu_force {
+    const char *all;              /* variant preferred where an op has it, or NULL */
+    const char *op[MNT_OP_COUNT]; /* the op's only allowed variant, or NULL */
+    char *text;                   /* what the names point into */
+} gpu_force;
+
+/* Parses "all=ref,matmul=tile". INVALID with a sentence that lists what is known;
+ * `backend` begins it. */
+mnt_status gpu_force_read(gpu_force *f, const mnt_host *host, const char *backend,
+                          const char *text);
+void gpu_force_free(gpu_force *f, const mnt_host *host);
+/* The vtable's variant(): "all=ref", "matmul=tile", ...; in buf. */
+const char *gpu_variant(int i, char *buf, size_t size);
+
+/* Whether some launcher takes the command. */
+bool gpu_supports(const gpu_force *f, const mnt_cmd *cmd);
+/* UNSUPPORTED, NO_MEMORY or LIMIT with a sentence. */
+mnt_status gpu_program_create(gpu_program **out, const gpu_force *f,
+                              const mnt_host *host, const char *backend,
+                              const mnt_program *program);
+void gpu_program_destroy(gpu_program *p, const mnt_host *host);
+
+#endif
