@@ -15,6 +15,7 @@ static const char commands[] =
 static const char machine[] =
     "Where it runs\n"
     "  --backend NAME      auto (default) or one of those below\n"
+    "  --plugin FILE       load a backend from a shared object; --backend names it\n"
     "  --device N          which device of that backend, 0 the first\n"
     "  --threads T         worker threads of the cpu backend, 0 one per processor\n"
     "  --force VARIANTS    kernel variants by name, \"isa=avx2,matmul=ref\"\n\n";

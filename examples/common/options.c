@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
+#include <mnt/backend.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@ enum { TEXT_HELP = 'h', TEXT_VERSION = 'V' };
 
 static const struct option longopts[] = {
     { "backend", required_argument, NULL, 'b' },
+    { "plugin", required_argument, NULL, 'P' },
     { "device", required_argument, NULL, 'i' },
     { "epochs", required_argument, NULL, 'e' },
     { "steps", required_argument, NULL, 'n' },
@@ -128,6 +130,17 @@ static parsed read_dtype(const parser *p, const char *s)
     return PARSED_BAD_INPUT;
 }
 
+/* Loaded at once, so that --help behind it lists the backend. */
+static parsed load_plugin(const parser *p, const char *path)
+{
+    if (*path == '\0')
+        return usage(p, "--plugin: the value is empty");
+    if (mnt_backend_load(path) == MNT_OK)
+        return PARSED_RUN;
+    fprintf(stderr, "%s: --plugin: %s\n", p->app->name, mnt_last_error(NULL));
+    return PARSED_BAD_INPUT;
+}
+
 static parsed read_text(const parser *p, const char *s, const char **out)
 {
     if (*s == '\0')
@@ -168,6 +181,8 @@ static parsed apply(const parser *p, int letter, const char *s)
     switch (letter) {
     case 'b':
         return read_text(p, s, &o->backend);
+    case 'P':
+        return load_plugin(p, s);
     case 'x':
         return read_text(p, s, &o->compare);
     case 'd':

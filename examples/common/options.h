@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The command line of the example programs: what was asked for, checked for sense but
- * not yet against files or devices.
+ * not yet against files or devices. Backends named by --plugin are loaded meanwhile.
  */
 #ifndef OPTIONS_H
 #define OPTIONS_H
