@@ -101,7 +101,7 @@ static bool inside(double want, double bound, float got, bool moves)
     if (isinf(want) || fabs(want) - bound > limit)
         return isinf(got) && (g > 0) == (want > 0);
     if (isinf(got))
-        return fabs(want) + bound >= limit && (g > 0) == (want > 0);
+        return (g > 0 ? want : -want) + bound >= limit;
     if (want == 0 && bound == 0)
         return g == 0 && !signbit(got) == !signbit(want);
     return fabs(g - want) <= bound;

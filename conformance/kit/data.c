@@ -250,13 +250,16 @@ ora kit_to_base(const kit_in *in, const ora *dx)
     double *n = kit_alloc((size_t)base.count * sizeof *n);
     for (int64_t k = 0; k < dx->count; k++) {
         int64_t at = in->map[k];
-        base.v[at] = n[at] > 0 ? base.v[at] + dx->v[k] : dx->v[k];
+        /* a lone term keeps its sign, a sum starts from +0 */
+        base.v[at] = n[at] > 0 ? base.v[at] + 0.0 + dx->v[k] : dx->v[k];
         base.e[at] += dx->e[k];
-        mag[at] += fabs(dx->v[k]) + dx->e[k];
+        mag[at] += isfinite(dx->v[k]) ? fabs(dx->v[k]) + dx->e[k] : 0;
         n[at] += 1;
     }
     for (int64_t i = 0; i < base.count; i++)
-        if (n[i] > 1)
+        if (n[i] > 1 && mag[i] > ORA_MAX / 2)
+            base.e[i] = INFINITY;
+        else if (n[i] > 1 && isfinite(base.v[i]))
             base.e[i] += ora_gamma(n[i]) * mag[i] + (mag[i] > 0 ? n[i] * ORA_MIN : 0);
     free(mag);
     free(n);

@@ -57,11 +57,13 @@ typedef struct kit_case {
 /* A text under construction, for generate(). */
 typedef struct kit_text {
     char s[KIT_TEXT];
+    int64_t work; /* most multiply-adds (elements, where there are none) of the case */
 } kit_text;
 
 #define KIT_MOVES 1u /* bits are kept, subnormals too */
 #define KIT_STATE 2u /* y changes from replay to replay: all of them are read */
 #define KIT_FEW   4u /* a simple move: fewer cases are enough */
+#define KIT_DENSE 8u /* refuses strided views; an offset is allowed */
 
 struct kit_op {
     const char *name;
@@ -103,6 +105,9 @@ void kit_append(kit_text *t, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* " key=2x3" of a shape. */
 void kit_append_shape(kit_text *t, const char *key, mnt_shape shape);
+/* A random case of an op that has generate(): its words, and values and views for some
+ * of the inputs. A function of *r alone; the library accepts every one of them. */
+void kit_generate(const kit_op *op, kit_rng *r, char text[KIT_TEXT]);
 
 /* ---- data ---- */
 void kit_case_init(kit_case *c, const kit_op *op, const char *text);

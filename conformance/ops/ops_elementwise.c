@@ -7,7 +7,7 @@
  *   bias_add      x, b from its axis 1
  *   reuse         x: y = x x + 0.5 x - relu(x); the gradient adds up over four uses
  */
-#include "../kit/kit.h"
+#include "ops.h"
 
 static int binary_inputs(const kit_case *c, kit_in in[])
 {
@@ -80,12 +80,31 @@ static void mul_backward(const kit_case *c, const ora in[], const ora *dy, ora d
     }
 }
 
+/* Two shapes that stretch to one: dims of 1 and missing leading dims. */
+static void binary_generate(kit_text *t, kit_rng *r)
+{
+    mnt_shape y = kit_edge_shape(r, 0, kit_one_in(r, 8) ? 6 : 4, 0, t->work / 8 + 8);
+    bool stretch = !kit_one_in(r, 3);
+    for (int i = 0; i < 2; i++) {
+        mnt_shape s = y;
+        int skip =
+            stretch && y.ndim && kit_one_in(r, 3) ? (int)kit_below(r, y.ndim) : 0;
+        for (int d = skip; d < y.ndim; d++)
+            s.dim[d - skip] = stretch && kit_one_in(r, 3) ? 1 : y.dim[d];
+        s.ndim = y.ndim - skip;
+        kit_append_shape(t, i ? "b" : "a", s);
+    }
+    if (kit_one_in(r, 6))
+        kit_append(t, " param=1");
+}
+
 const kit_op kit_add = {
     .name = "add",
     .inputs = binary_inputs,
     .record = add_record,
     .forward = add_forward,
     .backward = add_backward,
+    .generate = binary_generate,
 };
 const kit_op kit_sub = {
     .name = "sub",
@@ -93,6 +112,7 @@ const kit_op kit_sub = {
     .record = sub_record,
     .forward = sub_forward,
     .backward = sub_backward,
+    .generate = binary_generate,
 };
 const kit_op kit_mul = {
     .name = "mul",
@@ -100,6 +120,7 @@ const kit_op kit_mul = {
     .record = mul_record,
     .forward = mul_forward,
     .backward = mul_backward,
+    .generate = binary_generate,
 };
 
 static int unary_inputs(const kit_case *c, kit_in in[])
@@ -108,20 +129,39 @@ static int unary_inputs(const kit_case *c, kit_in in[])
     return 1;
 }
 
+static void unary_generate(kit_text *t, kit_rng *r)
+{
+    kit_append_shape(t, "x", kit_edge_shape(r, 0, 4, 0, t->work / 8 + 8));
+}
+
+static void scale_generate(kit_text *t, kit_rng *r)
+{
+    static const char *const s[] = { "0.3",  "-2", "0.5",   "0",   "-0.0",
+                                     "1e30", "1",  "1e-30", "inf", "1e-40" };
+    unary_generate(t, r);
+    kit_append(t, " s=%s", s[kit_below(r, (int64_t)(sizeof s / sizeof *s))]);
+}
+
 static mnt_tensor *scale_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
 {
     return mnt_scale(g, in[0], (float)kit_num(c, "s", 1));
 }
 
+/* The factor; a subnormal one is read as zero. */
+static double factor(const kit_case *c)
+{
+    return ora_flush((double)(float)kit_num(c, "s", 1));
+}
+
 static ora scale_forward(const kit_case *c, const ora in[])
 {
-    return ora_scale(&in[0], (double)(float)kit_num(c, "s", 1));
+    return ora_scale(&in[0], factor(c));
 }
 
 static void scale_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
 {
     (void)in;
-    dx[0] = ora_scale(dy, (double)(float)kit_num(c, "s", 1));
+    dx[0] = ora_scale(dy, factor(c));
 }
 
 const kit_op kit_scale = {
@@ -130,6 +170,7 @@ const kit_op kit_scale = {
     .record = scale_record,
     .forward = scale_forward,
     .backward = scale_backward,
+    .generate = scale_generate,
 };
 
 static mnt_tensor *relu_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
@@ -156,6 +197,7 @@ const kit_op kit_relu = {
     .record = relu_record,
     .forward = relu_forward,
     .backward = relu_backward,
+    .generate = unary_generate,
 };
 
 static int bias_inputs(const kit_case *c, kit_in in[])
@@ -165,6 +207,14 @@ static int bias_inputs(const kit_case *c, kit_in in[])
                       .grad = true,
                       .shape = { 1, { in[0].shape.dim[1] } } };
     return 2;
+}
+
+static void bias_generate(kit_text *t, kit_rng *r)
+{
+    mnt_shape x = kit_edge_shape(r, 2, 5, 0, t->work / 8 + 8);
+    kit_append_shape(t, "x", x);
+    if (kit_one_in(r, 3))
+        kit_append(t, " param=1");
 }
 
 static mnt_tensor *bias_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
@@ -193,6 +243,7 @@ const kit_op kit_bias_add = {
     .record = bias_record,
     .forward = bias_forward,
     .backward = bias_backward,
+    .generate = bias_generate,
 };
 
 static mnt_tensor *reuse_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
@@ -235,4 +286,5 @@ const kit_op kit_reuse = {
     .record = reuse_record,
     .forward = reuse_forward,
     .backward = reuse_backward,
+    .generate = unary_generate,
 };

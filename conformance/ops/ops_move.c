@@ -8,7 +8,7 @@
  *   gather    x (the table), count, from, to, unit
  *   fill      x (a shape), s
  */
-#include "../kit/kit.h"
+#include "ops.h"
 
 #include <string.h>
 
@@ -56,6 +56,18 @@ static void same_backward(const kit_case *c, const ora in[], const ora *dy, ora 
     dx[0].shape = in[0].shape;
 }
 
+/* Mostly views, for a copy of what lies in order is no copy. */
+static void move_generate(kit_text *t, kit_rng *r)
+{
+    static const char *const type[] = { "f32", "f32", "i32", "u8" };
+    static const char *const view[] = { "transposed", "sliced", "stretched", "plain" };
+    mnt_shape x = kit_edge_shape(r, 0, 6, 0, t->work / 8 + 8);
+    kit_append_shape(t, "x", x);
+    kit_append(t, " from=%s", type[kit_below(r, 4)]);
+    if (!kit_one_in(r, 4))
+        kit_append(t, " view=%s", view[kit_below(r, 4)]);
+}
+
 const kit_op kit_copy = {
     .name = "copy",
     .flags = KIT_MOVES | KIT_FEW,
@@ -63,6 +75,7 @@ const kit_op kit_copy = {
     .record = copy_record,
     .forward = same_forward,
     .backward = same_backward,
+    .generate = move_generate,
 };
 const kit_op kit_view = {
     .name = "view",
@@ -71,6 +84,7 @@ const kit_op kit_view = {
     .record = view_record,
     .forward = same_forward,
     .backward = same_backward,
+    .generate = move_generate,
 };
 
 static mnt_tensor *reshape_record(mnt_graph *g, mnt_tensor *const in[],
@@ -89,13 +103,38 @@ static ora reshape_forward(const kit_case *c, const ora in[])
     return y;
 }
 
+/* The dims of x in another order, some neighbours joined. */
+static void reshape_generate(kit_text *t, kit_rng *r)
+{
+    static const char *const type[] = { "f32", "f32", "i32", "u8" };
+    mnt_shape x = kit_edge_shape(r, 0, 5, 0, t->work / 8 + 8), to = { 0 };
+    mnt_shape rest = x;
+    while (rest.ndim) {
+        int d = (int)kit_below(r, rest.ndim);
+        int64_t size = rest.dim[d];
+        rest.dim[d] = rest.dim[--rest.ndim];
+        if (to.ndim && kit_one_in(r, 3))
+            to.dim[to.ndim - 1] *= size;
+        else
+            to.dim[to.ndim++] = size;
+    }
+    while (to.ndim < MNT_MAX_DIMS && kit_one_in(r, 4))
+        to.dim[to.ndim++] = 1;
+    kit_append_shape(t, "x", x);
+    kit_append_shape(t, "to", to);
+    kit_append(t, " from=%s", type[kit_below(r, 4)]);
+    if (to.ndim && mnt_shape_count(to) > 0 && kit_one_in(r, 3))
+        kit_append(t, " infer=%d", (int)kit_below(r, to.ndim));
+}
+
 const kit_op kit_reshape = {
     .name = "reshape",
-    .flags = KIT_MOVES | KIT_FEW,
+    .flags = KIT_MOVES | KIT_FEW | KIT_DENSE,
     .inputs = move_inputs,
     .record = reshape_record,
     .forward = reshape_forward,
     .backward = same_backward,
+    .generate = reshape_generate,
 };
 
 static mnt_tensor *flatten_record(mnt_graph *g, mnt_tensor *const in[],
@@ -116,20 +155,47 @@ static ora flatten_forward(const kit_case *c, const ora in[])
     return y;
 }
 
+static void flatten_generate(kit_text *t, kit_rng *r)
+{
+    static const char *const type[] = { "f32", "f32", "i32", "u8" };
+    kit_append_shape(t, "x", kit_edge_shape(r, 1, 6, 0, t->work / 8 + 8));
+    kit_append(t, " from=%s", type[kit_below(r, 4)]);
+}
+
 const kit_op kit_flatten = {
     .name = "flatten",
-    .flags = KIT_MOVES | KIT_FEW,
+    .flags = KIT_MOVES | KIT_FEW | KIT_DENSE,
     .inputs = move_inputs,
     .record = flatten_record,
     .forward = flatten_forward,
     .backward = same_backward,
+    .generate = flatten_generate,
 };
 
+/* Only f32 -> f32 has a gradient. */
 static int cast_inputs(const kit_case *c, kit_in in[])
 {
     move_inputs(c, in);
-    in[0].grad = false;
+    in[0].grad = in[0].grad && type_of(c, "to") == MNT_F32;
     return 1;
+}
+
+/* One of the conversions that exist. */
+static void add_types(kit_text *t, kit_rng *r)
+{
+    static const char *const pairs[] = {
+        "from=u8 to=f32",  "from=u8 to=f32 unit=1", "from=u8 to=i32",
+        "from=u8 to=u8",   "from=i32 to=f32",       "from=i32 to=i32",
+        "from=f32 to=i32", "from=f32 to=u8",        "from=f32 to=f32",
+    };
+    const int64_t n = sizeof pairs / sizeof *pairs;
+    kit_append(t, " %s", pairs[kit_below(r, n)]);
+}
+
+static void cast_generate(kit_text *t, kit_rng *r)
+{
+    kit_append_shape(t, "x", kit_edge_shape(r, 0, 4, 0, t->work / 8 + 8));
+    add_types(t, r);
 }
 
 static mnt_tensor *cast_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
@@ -149,11 +215,14 @@ const kit_op kit_cast = {
     .inputs = cast_inputs,
     .record = cast_record,
     .forward = cast_forward,
+    .backward = same_backward,
+    .generate = cast_generate,
 };
 
 static int gather_inputs(const kit_case *c, kit_in in[])
 {
-    cast_inputs(c, in);
+    move_inputs(c, in);
+    in[0].grad = false;
     in[1] = (kit_in){ .dtype = MNT_I32,
                       .limit = in[0].shape.dim[0],
                       .shape = { 1, { kit_int(c, "count", 3) } } };
@@ -172,12 +241,22 @@ static ora gather_forward(const kit_case *c, const ora in[])
                       kit_int(c, "unit", 0));
 }
 
+static void gather_generate(kit_text *t, kit_rng *r)
+{
+    mnt_shape x = kit_edge_shape(r, 1, 4, 1, t->work / 16 + 8);
+    int64_t row = mnt_shape_count(x) / x.dim[0];
+    kit_append_shape(t, "x", x);
+    kit_append(t, " count=%d", (int)kit_edge(r, 0, t->work / 16 / row));
+    add_types(t, r);
+}
+
 const kit_op kit_gather = {
     .name = "gather",
     .flags = KIT_MOVES,
     .inputs = gather_inputs,
     .record = gather_record,
     .forward = gather_forward,
+    .generate = gather_generate,
 };
 
 static int no_inputs(const kit_case *c, kit_in in[])
@@ -202,10 +281,20 @@ static ora fill_forward(const kit_case *c, const ora in[])
     return y;
 }
 
+static void fill_generate(kit_text *t, kit_rng *r)
+{
+    static const char *const s[] = {
+        "0", "-0.0", "-2.5", "1e-40", "inf", "nan", "3e38"
+    };
+    kit_append_shape(t, "x", kit_edge_shape(r, 0, 6, 0, t->work / 8 + 8));
+    kit_append(t, " s=%s", s[kit_below(r, (int64_t)(sizeof s / sizeof *s))]);
+}
+
 const kit_op kit_fill_op = {
     .name = "fill",
     .flags = KIT_MOVES | KIT_FEW,
     .inputs = no_inputs,
     .record = fill_record,
     .forward = fill_forward,
+    .generate = fill_generate,
 };

@@ -4,7 +4,7 @@
  *   matmul  m n k, b (leading dims, "2x3"), shared=1 (b operand without them), ta, tb
  *   dense   m (rows), k (in), n (out), relu
  */
-#include "../kit/kit.h"
+#include "ops.h"
 
 static int matmul_inputs(const kit_case *c, kit_in in[])
 {
@@ -92,12 +92,32 @@ static void matmul_backward(const kit_case *c, const ora in[], const ora *dy, or
     ora_free(&a);
 }
 
+static void matmul_generate(kit_text *t, kit_rng *r)
+{
+    int64_t d[5] = { 1, 1, 1, 1, 1 };
+    int lead = kit_one_in(r, 4) ? 1 + (int)kit_below(r, 2) : 0;
+    kit_edges(r, d, 3, 0, t->work / (lead ? 4 : 1) + 1);
+    kit_append(t, " m=%d n=%d k=%d", (int)d[0], (int)d[1], (int)d[2]);
+    if (lead) {
+        mnt_shape b = { .ndim = lead };
+        for (int i = 0; i < lead; i++)
+            b.dim[i] = kit_one_in(r, 24) ? 0 : 1 + kit_below(r, 3);
+        kit_append_shape(t, "b", b);
+        kit_append(t, " shared=%d", (int)kit_below(r, 2));
+    }
+    if (kit_one_in(r, 2))
+        kit_append(t, " ta=%d tb=%d", (int)kit_below(r, 2), (int)kit_below(r, 2));
+    if (kit_one_in(r, 4))
+        kit_append(t, " param=1");
+}
+
 const kit_op kit_matmul = {
     .name = "matmul",
     .inputs = matmul_inputs,
     .record = matmul_record,
     .forward = matmul_forward,
     .backward = matmul_backward,
+    .generate = matmul_generate,
 };
 
 static int dense_inputs(const kit_case *c, kit_in in[])
@@ -148,10 +168,20 @@ static void dense_backward(const kit_case *c, const ora in[], const ora *dy, ora
     ora_free(&d);
 }
 
+static void dense_generate(kit_text *t, kit_rng *r)
+{
+    int64_t d[3];
+    kit_edges(r, d, 3, 0, t->work + 1);
+    d[1] += d[1] == 0; /* a layer has outputs */
+    kit_append(t, " m=%d n=%d k=%d relu=%d", (int)d[0], (int)d[1], (int)d[2],
+               (int)kit_below(r, 2));
+}
+
 const kit_op kit_dense = {
     .name = "dense",
     .inputs = dense_inputs,
     .record = dense_record,
     .forward = dense_forward,
     .backward = dense_backward,
+    .generate = dense_generate,
 };

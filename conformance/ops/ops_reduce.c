@@ -5,7 +5,7 @@
  *   softmax           x
  *   cross_entropy accuracy_count   n rows, c classes
  */
-#include "../kit/kit.h"
+#include "ops.h"
 
 static int unary_inputs(const kit_case *c, kit_in in[])
 {
@@ -74,12 +74,34 @@ static void mean_backward(const kit_case *c, const ora in[], const ora *dy, ora 
     dx[0] = ora_sum_grad(dy, in[0].shape, axis, count, true);
 }
 
+static void add_axis(kit_text *t, const mnt_shape *x, kit_rng *r)
+{
+    if (x->ndim && !kit_one_in(r, 4))
+        kit_append(t, " axis=%d", (int)kit_below(r, 2 * x->ndim) - x->ndim);
+}
+
+static void reduce_generate(kit_text *t, kit_rng *r)
+{
+    mnt_shape x = kit_edge_shape(r, 0, 4, 0, t->work / 8 + 8);
+    kit_append_shape(t, "x", x);
+    add_axis(t, &x, r);
+}
+
+/* The largest of nothing does not exist. */
+static void argmax_generate(kit_text *t, kit_rng *r)
+{
+    mnt_shape x = kit_edge_shape(r, 0, 4, 1, t->work / 8 + 8);
+    kit_append_shape(t, "x", x);
+    add_axis(t, &x, r);
+}
+
 const kit_op kit_sum = {
     .name = "sum",
     .inputs = unary_inputs,
     .record = sum_record,
     .forward = sum_forward,
     .backward = sum_backward,
+    .generate = reduce_generate,
 };
 const kit_op kit_mean = {
     .name = "mean",
@@ -87,12 +109,14 @@ const kit_op kit_mean = {
     .record = mean_record,
     .forward = mean_forward,
     .backward = mean_backward,
+    .generate = reduce_generate,
 };
 const kit_op kit_argmax = {
     .name = "argmax",
     .inputs = unary_inputs,
     .record = argmax_record,
     .forward = argmax_forward,
+    .generate = argmax_generate,
 };
 
 static mnt_tensor *softmax_record(mnt_graph *g, mnt_tensor *const in[],
@@ -116,12 +140,18 @@ static void softmax_backward(const kit_case *c, const ora in[], const ora *dy, o
     ora_free(&y);
 }
 
+static void softmax_generate(kit_text *t, kit_rng *r)
+{
+    kit_append_shape(t, "x", kit_edge_shape(r, 1, 3, 0, t->work / 16 + 8));
+}
+
 const kit_op kit_softmax = {
     .name = "softmax",
     .inputs = unary_inputs,
     .record = softmax_record,
     .forward = softmax_forward,
     .backward = softmax_backward,
+    .generate = softmax_generate,
 };
 
 static int loss_inputs(const kit_case *c, kit_in in[])
@@ -130,6 +160,13 @@ static int loss_inputs(const kit_case *c, kit_in in[])
     in[0] = (kit_in){ .dtype = MNT_F32, .grad = true, .shape = { 2, { n, k } } };
     in[1] = (kit_in){ .dtype = MNT_I32, .limit = k, .shape = { 1, { n } } };
     return 2;
+}
+
+static void loss_generate(kit_text *t, kit_rng *r)
+{
+    int64_t d[2];
+    kit_edges(r, d, 2, 1, t->work / 16 + 8);
+    kit_append(t, " n=%d c=%d", (int)d[0], (int)d[1]);
 }
 
 static mnt_tensor *loss_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
@@ -156,6 +193,7 @@ const kit_op kit_cross_entropy = {
     .record = loss_record,
     .forward = loss_forward,
     .backward = loss_backward,
+    .generate = loss_generate,
 };
 
 static mnt_tensor *count_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
@@ -175,4 +213,5 @@ const kit_op kit_accuracy_count = {
     .inputs = loss_inputs,
     .record = count_record,
     .forward = count_forward,
+    .generate = loss_generate,
 };

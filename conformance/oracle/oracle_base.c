@@ -53,7 +53,8 @@ double ora_flush(double x)
     return fabs(x) < ORA_MIN ? copysign(0.0, x) : x;
 }
 
-/* A sum of products in the making: value, sum of magnitudes, carried error, terms. */
+/* A sum of products in the making: value, sum of the finite magnitudes, carried error,
+ * terms. */
 typedef struct term_sum {
     double v, mag, carried;
     int64_t n;
@@ -62,7 +63,7 @@ typedef struct term_sum {
 static void add_term(term_sum *s, double a, double ea, double b, double eb)
 {
     s->v += a * b;
-    s->mag += fabs(a * b);
+    s->mag += isfinite(a * b) ? fabs(a * b) : 0;
     if (ea > 0 || eb > 0)
         s->carried += fabs(a) * eb + ea * fabs(b) + ea * eb;
     s->n++;
@@ -72,10 +73,10 @@ static void add_term(term_sum *s, double a, double ea, double b, double eb)
  * partial sum may overflow, the order of the terms decides: nothing is promised. */
 static double sum_bound(const term_sum *s)
 {
-    if (!isfinite(s->mag))
-        return 0;
     if (s->mag > ORA_MAX / 2)
         return INFINITY;
+    if (!isfinite(s->v))
+        return 0;
     double n = (double)s->n + 2;
     double flush = s->mag > 0 ? n * ORA_MIN : 0;
     return s->carried * (1 + ora_gamma(n)) + ora_gamma(n) * s->mag + flush;
@@ -114,7 +115,20 @@ ora ora_matmul(const ora *a, const ora *b, bool ta, bool tb)
 /* The error of one rounding of v. */
 static double rounding(double v)
 {
+    if (!isfinite(v))
+        return 0;
     return ORA_U * fabs(v) + (v != 0 && fabs(v) < 2 * ORA_MIN ? ORA_MIN : 0);
+}
+
+/* Where the f32 result overflows, or may. */
+static void overflow(double *v, double *e)
+{
+    if (isfinite(*v) && fabs(*v) - *e > ORA_MAX * (1 + ORA_U)) {
+        *v = copysign(INFINITY, *v);
+        *e = 0;
+    } else if (isfinite(*v) && fabs(*v) + *e >= ORA_MAX) {
+        *e = INFINITY;
+    }
 }
 
 static int64_t channel_of(const mnt_shape *s, int64_t i)
@@ -133,6 +147,7 @@ ora ora_bias_add(const ora *x, const ora *b)
         y.v[i] = x->v[i] + b->v[c];
         y.e[i] = x->e[i] + b->e[c];
         y.e[i] += rounding(fabs(y.v[i]) + y.e[i]);
+        overflow(&y.v[i], &y.e[i]);
     }
     return y;
 }
@@ -199,6 +214,7 @@ ora ora_binary(char op, const ora *a, const ora *b)
         else
             y.e[i] = ea + eb;
         y.e[i] += rounding(fabs(y.v[i]) + y.e[i]);
+        overflow(&y.v[i], &y.e[i]);
     }
     return y;
 }
@@ -209,11 +225,13 @@ ora ora_unstretch(const ora *dy, mnt_shape shape)
     term_sum *s = calloc((size_t)dx.count + 1, sizeof *s);
     if (!s)
         abort();
-    /* A lone term is not added to +0: it keeps its sign. */
+    /* A lone term is not added to +0 and keeps its sign, unless an axis went: an absent
+     * axis is summed over even where it has one element. */
+    bool summed = shape.ndim < dy->shape.ndim;
     for (int64_t i = 0; i < dy->count; i++) {
         int64_t to = stretched(&shape, &dy->shape, i);
         add_term(&s[to], dy->v[i], dy->e[i], 1, 0);
-        dx.v[to] = s[to].n == 1 ? dy->v[i] : s[to].v;
+        dx.v[to] = s[to].n == 1 && !summed ? dy->v[i] : s[to].v;
         dx.e[to] = s[to].n == 1 ? dy->e[i] : sum_bound(&s[to]);
     }
     free(s);
@@ -227,6 +245,7 @@ ora ora_scale(const ora *x, double s)
         y.v[i] = s * x->v[i];
         y.e[i] = x->e[i] > 0 ? fabs(s) * x->e[i] : 0;
         y.e[i] += rounding(fabs(y.v[i]) + y.e[i]);
+        overflow(&y.v[i], &y.e[i]);
     }
     return y;
 }

@@ -76,19 +76,21 @@ static void sums_add(sums *s, int64_t to, int64_t ia, int64_t ib)
 {
     double a = s->a->v[ia], b = s->b->v[ib], ea = s->a->e[ia], eb = s->b->e[ib];
     s->v[to] += a * b;
-    s->mag[to] += fabs(a * b);
+    s->mag[to] += isfinite(a * b) ? fabs(a * b) : 0;
     if (ea > 0 || eb > 0)
         s->carried[to] += fabs(a) * eb + ea * fabs(b) + ea * eb;
     s->n[to] += 1;
 }
 
-/* Moves the sums into y with their bounds: a rounding a term, a few for chunks. */
+/* Moves the sums into y with their bounds: a rounding a term, a few for chunks. Where a
+ * partial sum may overflow nothing is promised. */
 static void sums_done(sums *s, ora *y)
 {
     for (int64_t i = 0; i < y->count; i++) {
         double n = s->n[i] + 8;
         y->v[i] = s->v[i];
-        if (!isfinite(s->mag[i]))
+        y->e[i] = s->mag[i] > ORA_MAX / 2 ? INFINITY : 0;
+        if (y->e[i] > 0 || !isfinite(y->v[i]))
             continue;
         y->e[i] = s->carried[i] * (1 + ora_gamma(n)) + ora_gamma(n) * s->mag[i] +
                   (s->mag[i] > 0 ? n * ORA_MIN : 0);

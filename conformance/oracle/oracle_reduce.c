@@ -36,20 +36,20 @@ ora ora_sum(const ora *x, int axis, int count)
     double n = ora_depth(p.n);
     for (int64_t o = 0; o < p.outer; o++)
         for (int64_t i = 0; i < p.inner; i++) {
-            double v = 0, mag = 0, carried = 0;
+            double v = 0, mag = 0, carried = 0; /* mag: of the finite ones */
             for (int64_t k = 0; k < p.n; k++) {
                 int64_t at = (o * p.n + k) * p.inner + i;
                 v += x->v[at];
-                mag += fabs(x->v[at]);
+                mag += isfinite(x->v[at]) ? fabs(x->v[at]) : 0;
                 carried += x->e[at];
             }
             int64_t at = o * p.inner + i;
             y.v[at] = v;
             y.e[at] = carried * (1 + ora_gamma(n)) + ora_gamma(n) * mag;
             y.e[at] += mag > 0 && mag < 0x1p-100 ? (double)p.n * ORA_MIN : 0;
-            if (isfinite(mag) && mag > ORA_MAX / 2)
+            if (mag > ORA_MAX / 2)
                 y.e[at] = INFINITY;
-            else if (!isfinite(mag))
+            else if (!isfinite(v))
                 y.e[at] = 0;
         }
     return y;
@@ -60,6 +60,8 @@ static void divide(ora *x, double n)
     for (int64_t i = 0; i < x->count; i++) {
         x->v[i] /= n;
         x->e[i] = x->e[i] / n;
+        if (!isfinite(x->v[i]))
+            continue;
         x->e[i] += ORA_U * (fabs(x->v[i]) + x->e[i]);
         x->e[i] += x->v[i] != 0 && fabs(x->v[i]) < 2 * ORA_MIN ? ORA_MIN : 0;
     }
@@ -190,6 +192,8 @@ static double row_loss(const ora *z, int64_t at, int64_t c, double label, ora *t
         return NAN;
     int64_t k = at + (int64_t)label;
     double a = log(r.sum), b = z->v[k] - r.max;
+    if (!isfinite(a - b) || -b > ORA_MAX)
+        return a - b > 0 ? INFINITY : NAN;
     double eb = ORA_U * fabs(b) + 2 * z->e[k];
     *err = 1.1 * r.rel + 2.1 * ORA_U * fabs(a) + eb;
     *err += ORA_U * (fabs(a - b) + *err);
@@ -206,9 +210,13 @@ ora ora_cross_entropy(const ora *z, const ora *labels)
         double err, l = row_loss(z, i * c, c, labels->v[i], &tmp, &err);
         loss.v[0] += l;
         loss.e[0] += err;
-        mag += fabs(l);
+        mag += isfinite(l) ? fabs(l) : 0;
     }
     loss.e[0] += ora_gamma(ora_depth(n)) * (mag + loss.e[0]);
+    if (!isfinite(loss.v[0]))
+        loss.e[0] = 0;
+    if (mag > ORA_MAX / 2)
+        loss.e[0] = INFINITY;
     divide(&loss, (double)n);
     ora_free(&tmp);
     return loss;
