@@ -32,6 +32,8 @@ struct mnt_device {
     mnt_log_fn log;
     void *log_user;
     atomic_bool stop; /* set by mnt_device_interrupt() */
+    atomic_bool told; /* the backend has been told to stop */
+    bool said;        /* the backend has stored a sentence for the call it is in */
     uint64_t allocated, peak;
     mnt_graph *graphs; /* all graphs, for fault words and versions */
     char error[MNTI_ERROR_TEXT];
@@ -45,6 +47,12 @@ mnt_status mnti_vfail(mnt_device *dev, mnt_status status, const char *format,
                       va_list ap);
 void mnti_log(mnt_device *dev, mnt_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Calls a slot that returns a status: whatever a backend answers, a failure is a status
+ * of the list and has a sentence. Programs are submitted by mnti_submit() only. */
+#define MNTI_CALL(dev, slot, ...)                                                      \
+    ((dev)->said = false, mnti_judge((dev), (dev)->backend->slot(__VA_ARGS__), #slot))
+mnt_status mnti_judge(mnt_device *dev, mnt_status status, const char *slot);
 
 /* Host memory through the device's allocator; zeroed; NULL on failure (no sentence). */
 void *mnti_alloc(mnt_device *dev, size_t bytes);
@@ -255,6 +263,8 @@ mnt_tensor *mnti_graph_counter(mnt_graph *g);
 mnt_status mnti_execute(mnt_device *dev, const mnti_node *node, uint32_t id);
 /* The backend's command for a node, as far as its tensors are placed. */
 void mnti_make_cmd(const mnti_node *node, uint32_t id, mnt_cmd *cmd);
+/* submit(), with *done made sure of: in [0, n], and n if the status is OK. */
+mnt_status mnti_submit(mnt_device *dev, void *prepared, int64_t n, int64_t *done);
 /* Waits and turns fault words and backend failures into a status. */
 mnt_status mnti_sync(mnt_device *dev);
 /* The same for one graph; what others met is left for them to report. */

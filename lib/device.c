@@ -112,14 +112,34 @@ static void host_log(void *self, mnt_log_level level, const char *text)
 
 static mnt_status host_fail(void *self, mnt_status status, const char *sentence)
 {
-    return mnti_fail(self, status, "%s", sentence);
+    mnt_device *dev = self;
+    dev->said = sentence && *sentence;
+    return mnti_fail(dev, status, "%s", sentence ? sentence : "");
+}
+
+mnt_status mnti_judge(mnt_device *dev, mnt_status status, const char *slot)
+{
+    if (status == MNT_OK)
+        return MNT_OK;
+    const char *name = dev->backend->name;
+    if (strcmp(mnt_status_name(status), "unknown status") == 0)
+        return mnti_fail(dev, MNT_DEVICE,
+                         "backend %s: %s() returned %d, which is no status", name, slot,
+                         (int)status);
+    if (!dev->said)
+        mnti_fail(dev, status, "backend %s: %s() failed without a sentence: %s", name,
+                  slot, mnt_status_text(status));
+    return status;
 }
 
 static bool host_interrupted(void *self)
 {
     mnt_device *dev = self;
-    return atomic_load_explicit(&dev->stop, memory_order_relaxed) &&
-           atomic_exchange(&dev->stop, false);
+    if (!atomic_load_explicit(&dev->stop, memory_order_relaxed) ||
+        !atomic_exchange(&dev->stop, false))
+        return false;
+    atomic_store(&dev->told, true);
+    return true;
 }
 
 void mnt_device_interrupt(mnt_device *dev)
@@ -132,10 +152,17 @@ mnt_status mnti_buffer_alloc(mnt_device *dev, uint64_t bytes, const char *what,
                              void **buffer)
 {
     *buffer = NULL;
-    mnt_status st = dev->backend->alloc(dev->ctx, bytes, buffer);
-    if (st)
+    mnt_status st = MNTI_CALL(dev, alloc, dev->ctx, bytes, buffer);
+    if (st == MNT_OK && !*buffer)
+        return mnti_fail(dev, MNT_DEVICE,
+                         "%s: backend %s: alloc() of %llu bytes succeeded without a "
+                         "buffer",
+                         what, dev->backend->name, (unsigned long long)bytes);
+    if (st) {
+        *buffer = NULL;
         return mnti_fail(dev, st, "%s: no memory for %llu bytes on %s", what,
                          (unsigned long long)bytes, dev->backend->name);
+    }
     dev->allocated += bytes;
     if (dev->allocated > dev->peak)
         dev->peak = dev->allocated;
@@ -204,6 +231,7 @@ static mnt_device *device_new(const mnt_device_desc *d)
     dev->log = d->log;
     dev->log_user = d->log_user;
     atomic_init(&dev->stop, false);
+    atomic_init(&dev->told, false);
     dev->host = (mnt_host){ .size = sizeof dev->host,
                             .self = dev,
                             .alloc = host_alloc,
@@ -219,7 +247,10 @@ static mnt_status open_backend(mnt_device *dev, const mnt_backend *b,
                                const mnt_device_desc *d)
 {
     int count = b->devices();
-    if (count <= 0)
+    if (count < 0)
+        return mnti_fail(NULL, MNT_DEVICE, "device_open: %s: devices() returned %d",
+                         b->name, count);
+    if (count == 0)
         return mnti_fail(NULL, MNT_DEVICE, "device_open: %s: no device on this machine",
                          b->name);
     if (d->index >= count)
@@ -231,12 +262,10 @@ static mnt_status open_backend(mnt_device *dev, const mnt_backend *b,
                                   .threads = d->threads,
                                   .force = d->force ? d->force : "",
                                   .host = &dev->host };
-    dev->error[0] = '\0';
-    mnt_status st = b->open(&config, &dev->ctx);
-    if (st)
-        return mnti_fail(NULL, st, "device_open: %s: %.400s", b->name,
-                         dev->error[0] ? dev->error : mnt_status_text(st));
     dev->backend = b;
+    mnt_status st = MNTI_CALL(dev, open, &config, &dev->ctx);
+    if (st)
+        return mnti_fail(NULL, st, "device_open: %s: %.400s", b->name, dev->error);
     b->profile(dev->ctx, d->profile);
     return MNT_OK;
 }
@@ -290,7 +319,7 @@ void mnt_device_close(mnt_device *dev)
 {
     if (!dev)
         return;
-    if (dev->backend->wait(dev->ctx) != MNT_OK)
+    if (MNTI_CALL(dev, wait, dev->ctx) != MNT_OK)
         mnti_log(dev, MNT_LOG_WARN, "device_close: %s", dev->error);
     dev->backend->close(dev->ctx);
     mnti_free(dev, dev);

@@ -171,7 +171,7 @@ mnt_status mnti_execute(mnt_device *dev, const mnti_node *node, uint32_t id)
                          mnt_op_name(node->op), dev->backend->name);
     const mnt_program program = { .size = sizeof program, .cmds = &cmd, .count = 1 };
     void *prepared = NULL;
-    mnt_status st = dev->backend->prepare(dev->ctx, &program, &prepared);
+    mnt_status st = MNTI_CALL(dev, prepare, dev->ctx, &program, &prepared);
     if (st)
         return st;
     /* mnt_device_interrupt() is meant for mnt_graph_run(): it is put off until then. */
@@ -179,7 +179,7 @@ mnt_status mnti_execute(mnt_device *dev, const mnti_node *node, uint32_t id)
     int64_t done = 0;
     do {
         stop = atomic_exchange(&dev->stop, false) || st == MNT_INTERRUPTED || stop;
-        st = dev->backend->submit(dev->ctx, prepared, 1, &done);
+        st = mnti_submit(dev, prepared, 1, &done);
     } while (st == MNT_INTERRUPTED && done == 0);
     if (stop)
         atomic_store(&dev->stop, true);

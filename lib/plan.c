@@ -335,7 +335,10 @@ static mnt_status compile(mnt_graph *g)
     const mnt_program program = { .size = sizeof program,
                                   .cmds = g->cmds,
                                   .count = g->cmd_count };
-    return dev->backend->prepare(dev->ctx, &program, &g->prepared);
+    st = MNTI_CALL(dev, prepare, dev->ctx, &program, &g->prepared);
+    if (st)
+        g->prepared = NULL; /* nothing to discard, whatever was left there */
+    return st;
 }
 
 mnt_status mnt_graph_compile(mnt_graph *g)
@@ -374,8 +377,8 @@ mnt_status mnti_plan_poison(mnt_graph *g)
     memset(block, POISON, sizeof block);
     for (uint64_t at = 0; at < g->arena_bytes; at += sizeof block) {
         uint64_t n = g->arena_bytes - at;
-        mnt_status st = dev->backend->write(dev->ctx, g->arena, at, block,
-                                            n < sizeof block ? n : sizeof block);
+        mnt_status st = MNTI_CALL(dev, write, dev->ctx, g->arena, at, block,
+                                  n < sizeof block ? n : sizeof block);
         if (st)
             return st;
     }
@@ -386,7 +389,7 @@ static mnt_status check_band(mnt_graph *g, const mnt_tensor *t, uint64_t at,
                              bool before)
 {
     unsigned char band[GUARD];
-    mnt_status st = g->dev->backend->read(g->dev->ctx, g->arena, at, band, GUARD);
+    mnt_status st = MNTI_CALL(g->dev, read, g->dev->ctx, g->arena, at, band, GUARD);
     for (unsigned i = 0; i < GUARD && st == MNT_OK; i++)
         if (band[i] != POISON)
             st = mnti_fail(g->dev, MNT_STATE,
@@ -416,7 +419,7 @@ mnt_status mnt_graph_check_guards(mnt_graph *g)
     if (!g || !g->guard || !g->compiled)
         return mnti_fail(g ? g->dev : NULL, MNT_STATE,
                          "check_guards: the graph was not compiled with .guard");
-    mnt_status st = g->dev->backend->wait(g->dev->ctx);
+    mnt_status st = MNTI_CALL(g->dev, wait, g->dev->ctx);
     for (const mnt_tensor *t = g->tensors; t && st == MNT_OK; t = t->next) {
         const mnti_storage *s = t->storage;
         if (!s->planned || s->first < 0 || shared_place(g, s))

@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #define MAX_BACKENDS 32
 
@@ -144,8 +145,13 @@ mnt_status mnt_backend_load(const char *path)
     if (!path)
         return mnti_fail(NULL, MNT_INVALID, "backend_load: the path is NULL");
     void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!so)
-        return mnti_fail(NULL, MNT_NOT_FOUND, "backend_load: %s", dlerror());
+    if (!so) {
+        const char *why = dlerror();
+        bool there = access(path, F_OK) == 0 && strchr(path, '/');
+        return mnti_fail(NULL, there ? MNT_IO : MNT_NOT_FOUND, "backend_load: %.400s%s",
+                         why ? why : path,
+                         strchr(path, '/') ? "" : " (write ./ before a file here)");
+    }
     union {
         void *object;
         const mnt_backend *(*function)(void);
@@ -156,6 +162,11 @@ mnt_status mnt_backend_load(const char *path)
                        "backend_load: %s has no function mnt_backend_entry", path);
     } else {
         st = mnt_backend_register(entry.function());
+        if (st) {
+            char why[MNTI_ERROR_TEXT];
+            snprintf(why, sizeof why, "%s", mnt_last_error(NULL));
+            mnti_fail(NULL, st, "backend_load: %.200s: %.280s", path, why);
+        }
     }
     if (st)
         dlclose(so);

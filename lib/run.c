@@ -17,6 +17,12 @@ static mnt_status fault_status(mnt_graph *g, const uint32_t word[4])
         op = g->cmds[word[1]].op;
         z = g->cmds[word[1]].in[0];
     }
+    if ((word[0] != MNT_FAULT_LABEL && word[0] != MNT_FAULT_INDEX) ||
+        op == MNT_OP_COUNT)
+        return mnti_fail(g->dev, MNT_DEVICE,
+                         "backend %s: the fault word is %u of command %u, which means "
+                         "nothing",
+                         g->dev->backend->name, word[0], word[1]);
     if (op == MNT_OP_ID_cross_entropy_both)
         op = MNT_OP_ID_cross_entropy; /* what the user recorded */
     if (word[0] == MNT_FAULT_LABEL)
@@ -34,11 +40,13 @@ static mnt_status look_at_fault(mnt_graph *g)
     const uint32_t zero[4] = { 0 };
     mnt_device *dev = g->dev;
     mnt_operand o = mnti_operand(g->fault);
-    mnt_status st = dev->backend->read(dev->ctx, o.buffer, o.offset, word, sizeof word);
-    if (st || word[0] == MNT_FAULT_NONE)
-        return st;
-    st = dev->backend->write(dev->ctx, o.buffer, o.offset, zero, sizeof zero);
-    return st ? st : fault_status(g, word);
+    mnt_status st =
+        MNTI_CALL(dev, read, dev->ctx, o.buffer, o.offset, word, sizeof word);
+    if (st == MNT_OK && word[0] != MNT_FAULT_NONE)
+        st = MNTI_CALL(dev, write, dev->ctx, o.buffer, o.offset, zero, sizeof zero);
+    if (st)
+        g->ran = true; /* what the fault word says is still to be reported */
+    return st || word[0] == MNT_FAULT_NONE ? st : fault_status(g, word);
 }
 
 static mnt_status look_if_ran(mnt_graph *g)
@@ -50,7 +58,7 @@ static mnt_status look_if_ran(mnt_graph *g)
 
 mnt_status mnti_sync(mnt_device *dev)
 {
-    mnt_status st = dev->backend->wait(dev->ctx);
+    mnt_status st = MNTI_CALL(dev, wait, dev->ctx);
     for (mnt_graph *g = dev->graphs; g && st == MNT_OK; g = g->next)
         st = look_if_ran(g);
     return st;
@@ -58,8 +66,26 @@ mnt_status mnti_sync(mnt_device *dev)
 
 mnt_status mnti_sync_graph(mnt_graph *g)
 {
-    mnt_status st = g->dev->backend->wait(g->dev->ctx);
+    mnt_status st = MNTI_CALL(g->dev, wait, g->dev->ctx);
     return st ? st : look_if_ran(g);
+}
+
+mnt_status mnti_submit(mnt_device *dev, void *prepared, int64_t n, int64_t *done)
+{
+    int64_t count = 0;
+    mnt_status st = MNTI_CALL(dev, submit, dev->ctx, prepared, n, &count);
+    *done = count < 0 ? 0 : count > n ? n : count;
+    if (st == MNT_OK && count != n)
+        return mnti_fail(
+            dev, MNT_DEVICE,
+            "backend %s: submit() succeeded with %lld of %lld replays done",
+            dev->backend->name, (long long)count, (long long)n);
+    if (st == MNT_INTERRUPTED && !atomic_exchange(&dev->told, false))
+        return mnti_fail(dev, MNT_DEVICE,
+                         "backend %s: submit() stopped as interrupted, but nobody "
+                         "interrupted it",
+                         dev->backend->name);
+    return st;
 }
 
 /* One submission; with guards one replay each, on poisoned memory. */
@@ -67,13 +93,13 @@ static mnt_status submit(mnt_graph *g, int64_t n, int64_t *done)
 {
     mnt_device *dev = g->dev;
     if (!g->guard)
-        return dev->backend->submit(dev->ctx, g->prepared, n, done);
+        return mnti_submit(dev, g->prepared, n, done);
     mnt_status st = MNT_OK;
     for (*done = 0; *done < n && st == MNT_OK;) {
         int64_t one = 0;
         st = mnti_plan_poison(g);
         if (st == MNT_OK)
-            st = dev->backend->submit(dev->ctx, g->prepared, 1, &one);
+            st = mnti_submit(dev, g->prepared, 1, &one);
         *done += one;
         if (one == 0)
             break;
@@ -111,7 +137,7 @@ mnt_status mnt_graph_run(mnt_graph *g, int64_t n)
 
 int64_t mnt_graph_replays(mnt_graph *g)
 {
-    if (!g || g->dev->backend->wait(g->dev->ctx))
+    if (!g || MNTI_CALL(g->dev, wait, g->dev->ctx))
         return -1;
     return g->replays;
 }
@@ -139,15 +165,15 @@ mnt_status mnt_graph_timing(mnt_graph *g, int i, mnt_op_timing *out)
     mnt_cmd_timing *rows = mnti_alloc(dev, (size_t)g->cmd_count * sizeof *rows);
     if (!rows)
         return mnti_fail(dev, MNT_NO_MEMORY, "graph_timing: no memory");
-    mnt_status st = dev->backend->wait(dev->ctx);
+    mnt_status st = MNTI_CALL(dev, wait, dev->ctx);
     if (st == MNT_OK)
-        st = dev->backend->timing(dev->ctx, g->prepared, rows, g->cmd_count);
+        st = MNTI_CALL(dev, timing, dev->ctx, g->prepared, rows, g->cmd_count);
     if (st == MNT_OK) {
         const mnt_cmd *cmd = &g->cmds[i];
         const mnt_cmd_timing *t = &rows[i];
         mnt_op_timing full = { .size = size,
                                .op = mnt_op_name(cmd->op),
-                               .kernel = t->kernel,
+                               .kernel = t->kernel ? t->kernel : "",
                                .label = cmd->label,
                                .calls = t->calls,
                                .total_ns = t->total_ns,
@@ -167,6 +193,6 @@ mnt_status mnt_graph_timing(mnt_graph *g, int i, mnt_op_timing *out)
 void mnt_graph_timing_reset(mnt_graph *g)
 {
     if (g && g->compiled &&
-        g->dev->backend->timing(g->dev->ctx, g->prepared, NULL, 0) != MNT_OK)
+        MNTI_CALL(g->dev, timing, g->dev->ctx, g->prepared, NULL, 0) != MNT_OK)
         mnti_log(g->dev, MNT_LOG_WARN, "graph_timing_reset: %s", g->dev->error);
 }

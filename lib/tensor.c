@@ -245,7 +245,7 @@ mnt_status mnt_tensor_write(mnt_tensor *t, const void *data, size_t bytes)
         return mnti_fail(t->dev, MNT_STATE, "tensor_write: tensor %s is a strided view",
                          shown_name(t).s);
     mnt_operand o = mnti_operand(t);
-    st = t->dev->backend->write(t->dev->ctx, o.buffer, o.offset, data, bytes);
+    st = MNTI_CALL(t->dev, write, t->dev->ctx, o.buffer, o.offset, data, bytes);
     if (st == MNT_OK && t->storage->version) /* views of parameters too */
         ++*t->storage->version;
     return st;
@@ -280,7 +280,8 @@ static mnt_status read_strided(mnt_tensor *t, void *data)
         return mnti_fail(t->dev, MNT_NO_MEMORY, "tensor_read: no memory for %zu bytes",
                          bytes);
     mnt_operand o = mnti_operand(t);
-    mnt_status st = t->dev->backend->read(t->dev->ctx, o.buffer, o.offset, span, bytes);
+    mnt_status st =
+        MNTI_CALL(t->dev, read, t->dev->ctx, o.buffer, o.offset, span, bytes);
     if (st == MNT_OK)
         pack(t, span, data);
     mnti_free(t->dev, span);
@@ -297,5 +298,5 @@ mnt_status mnt_tensor_read(mnt_tensor *t, void *data, size_t bytes)
     if (!mnti_contiguous(t))
         return read_strided(t, data);
     mnt_operand o = mnti_operand(t);
-    return t->dev->backend->read(t->dev->ctx, o.buffer, o.offset, data, bytes);
+    return MNTI_CALL(t->dev, read, t->dev->ctx, o.buffer, o.offset, data, bytes);
 }
