@@ -61,19 +61,49 @@ static bool same_shape(mnt_shape a, mnt_shape b)
     return ok;
 }
 
-bool kit_same(const kit_case *c, const char *where, const kit_result *want,
-              const kit_result *got, kit_verdict *v)
+/* y of the replays that both have. */
+static void same_state(kit_verdict *v, const kit_case *c, const char *where,
+                       const kit_result *want, const kit_result *got)
 {
-    *v = (kit_verdict){ .ok = true };
+    int end = want->first + want->replays, end_got = got->first + got->replays;
+    int first = want->first > got->first ? want->first : got->first;
+    int last = end < end_got ? end : end_got;
+    if (first < last) {
+        mnt_shape s = want->shape;
+        s.dim[0] = 1;
+        size_t one = (size_t)mnt_shape_count(s) * mnt_dtype_size(want->dtype);
+        s.dim[0] = last - first;
+        same(v, c, where, "y", want->dtype, s,
+             (const char *)want->y + (size_t)(first - want->first) * one,
+             (const char *)got->y + (size_t)(first - got->first) * one);
+    }
+    for (int i = 0; i < c->n && end == end_got; i++) {
+        char name[24];
+        snprintf(name, sizeof name, "parameter %d", i);
+        if (want->param[i] && got->param[i])
+            same(v, c, where, name, MNT_F32, c->in[i].base_shape, want->param[i],
+                 got->param[i]);
+    }
+}
+
+static bool same_results(const kit_case *c, const char *where, const kit_result *want,
+                         const kit_result *got, kit_verdict *v)
+{
     char a[96], b[96];
-    if (want->dtype != got->dtype || !same_shape(want->shape, got->shape))
+    mnt_shape shape = got->shape;
+    if (got->replays && shape.ndim)
+        shape.dim[0] = want->shape.dim[0];
+    if (want->dtype != got->dtype || !same_shape(want->shape, shape))
         return wrong(v, "%s: case '%s' on %s: y is %s, want %s", c->op->name, c->text,
                      where, kit_shape_text(a, sizeof a, got->shape),
                      kit_shape_text(b, sizeof b, want->shape));
     if (want->status != got->status || strcmp(want->error, got->error) != 0)
         wrong(v, "%s: case '%s' on %s: the fault is \"%.120s\", want \"%.120s\"",
               c->op->name, c->text, where, got->error, want->error);
-    same(v, c, where, "y", want->dtype, want->shape, want->y, got->y);
+    if (want->replays)
+        same_state(v, c, where, want, got);
+    else
+        same(v, c, where, "y", want->dtype, want->shape, want->y, got->y);
     for (int i = 0; i < c->n; i++) {
         char name[24];
         if (!want->grad[i] != !got->grad[i])
@@ -83,7 +113,16 @@ bool kit_same(const kit_case *c, const char *where, const kit_result *want,
             same(v, c, where, grad_name(i, name), MNT_F32, c->in[i].base_shape,
                  want->grad[i], got->grad[i]);
     }
+    if (want->after && got->after)
+        same_results(c, where, want->after, got->after, v);
     return v->ok;
+}
+
+bool kit_same(const kit_case *c, const char *where, const kit_result *want,
+              const kit_result *got, kit_verdict *v)
+{
+    *v = (kit_verdict){ .ok = true };
+    return same_results(c, where, want, got, v);
 }
 
 static bool inside(double want, double bound, float got, bool moves)
@@ -184,16 +223,26 @@ static void gradients_right(kit_verdict *v, const kit_case *c, const char *where
     ora_free(&dy);
 }
 
-bool kit_right(const kit_case *c, const char *where, const kit_result *got,
-               kit_verdict *v)
+/* The replays that the result has, of a y with all of them. */
+static void cut(ora *y, const kit_result *got)
 {
-    *v = (kit_verdict){ .ok = true };
-    if (!c->op->forward)
-        return true;
+    if (!got->replays || y->shape.dim[0] < got->first + got->replays)
+        return;
+    int64_t one = y->count / y->shape.dim[0];
+    y->shape.dim[0] = got->replays;
+    y->count = got->replays * one;
+    memmove(y->v, y->v + got->first * one, (size_t)y->count * sizeof *y->v);
+    memmove(y->e, y->e + got->first * one, (size_t)y->count * sizeof *y->e);
+}
+
+static void right_results(const kit_case *c, const char *where, const kit_result *got,
+                          bool good, kit_verdict *v)
+{
     ora in[KIT_MAX_IN];
     for (int i = 0; i < c->n; i++)
-        in[i] = kit_operand(c, i);
+        in[i] = good ? kit_operand_good(c, i) : kit_operand(c, i);
     ora y = c->op->forward(c, in);
+    cut(&y, got);
     if (!same_shape(y.shape, got->shape)) {
         char a[96], b[96];
         wrong(v, "%s: case '%s' on %s: y is %s, the oracle's is %s", c->op->name,
@@ -207,5 +256,16 @@ bool kit_right(const kit_case *c, const char *where, const kit_result *got,
     for (int i = 0; i < c->n; i++)
         ora_free(&in[i]);
     ora_free(&y);
+}
+
+bool kit_right(const kit_case *c, const char *where, const kit_result *got,
+               kit_verdict *v)
+{
+    *v = (kit_verdict){ .ok = true };
+    if (!c->op->forward)
+        return true;
+    right_results(c, where, got, false, v);
+    if (got->after)
+        right_results(c, where, got->after, true, v);
     return v->ok;
 }

@@ -163,6 +163,68 @@ static void check_view(const kit_case *c, const kit_in *in)
         kit_die("%s: case '%s': view '%s'", c->op->name, c->text, in->view);
 }
 
+/* "min" and "max" of i32, "limit" of the input, or a number. */
+static int32_t bad_value(const kit_in *in, const char *word)
+{
+    if (!strcmp(word, "min"))
+        return INT32_MIN;
+    if (!strcmp(word, "max"))
+        return INT32_MAX;
+    return !strcmp(word, "limit") ? (int32_t)in->limit : (int32_t)atoll(word);
+}
+
+/* Puts what bad= and bad2= say into the rows of an i32 input. */
+static void spoil(const kit_case *c, kit_in *in)
+{
+    static const char *const keys[] = { "bad", "bad2" };
+    for (int k = 0; k < 2 && in->dtype == MNT_I32 && in->limit > 0; k++) {
+        char word[24];
+        const char *colon = strchr(kit_word(c, keys[k], "", word), ':');
+        if (!word[0])
+            continue;
+        size_t bytes = (size_t)mnt_shape_count(in->base_shape) * sizeof(int32_t);
+        int64_t row = atoll(word);
+        if (!colon || row < 0 || row >= mnt_shape_count(in->shape))
+            kit_die("%s: case '%s': %s=%s", c->op->name, c->text, keys[k], word);
+        if (!in->good)
+            in->good = memcpy(kit_alloc(bytes), in->base, bytes);
+        ((int32_t *)in->base)[in->map[row]] = bad_value(in, colon + 1);
+    }
+}
+
+int64_t kit_bad_row(const kit_case *c, int i, int32_t *value)
+{
+    const kit_in *in = &c->in[i];
+    for (int64_t k = 0; k < mnt_shape_count(in->shape); k++) {
+        *value = ((const int32_t *)in->base)[in->map[k]];
+        if (*value < 0 || *value >= in->limit)
+            return k;
+    }
+    return -1;
+}
+
+/* Values, and where each element of the operand lies. */
+static void init_input(kit_case *c, int i, kit_rng *r)
+{
+    kit_in *in = &c->in[i];
+    char v[16], w[20];
+    snprintf(v, sizeof v, i ? "v%d" : "v", i);
+    snprintf(w, sizeof w, i ? "view%d" : "view", i);
+    kit_word(c, v, "random", in->values);
+    kit_word(c, w, "plain", in->view);
+    if (i == 1 && !in->param && kit_int(c, "param", 0))
+        in->param = "p1";
+    check_view(c, in);
+    in->base_shape = base_of(in);
+    int64_t one = mnt_shape_count(in->shape), n = in->fed ? c->replays * one : one;
+    int64_t sets = in->fed && !c->queued ? c->replays : 1;
+    fill_base(in, sets * mnt_shape_count(in->base_shape), r);
+    in->map = kit_alloc((size_t)n * sizeof *in->map);
+    for (int64_t k = 0; k < n; k++)
+        in->map[k] = !in->fed ? base_index(in, k) : c->queued ? k % one : k;
+    spoil(c, in);
+}
+
 void kit_case_init(kit_case *c, const kit_op *op, const char *text)
 {
     *c = (kit_case){ .op = op };
@@ -172,28 +234,14 @@ void kit_case_init(kit_case *c, const kit_op *op, const char *text)
     c->replays = (int)kit_int(c, "replays", op->flags & KIT_STATE ? 5 : 3);
     if (c->replays < 1)
         kit_die("%s: case '%s': replays must be 1 or more", op->name, text);
+    c->queued = (op->flags & KIT_STATE) && kit_int(c, "queued", 0);
     c->n = op->inputs(c, c->in);
     bool finite = true, grad = false;
     kit_rng r = { kit_hash(text, strlen(text)) };
     for (int i = 0; i < c->n; i++) {
-        kit_in *in = &c->in[i];
-        char v[16], w[20];
-        snprintf(v, sizeof v, i ? "v%d" : "v", i);
-        snprintf(w, sizeof w, i ? "view%d" : "view", i);
-        kit_word(c, v, "random", in->values);
-        kit_word(c, w, "plain", in->view);
-        if (i == 1 && !in->param && kit_int(c, "param", 0))
-            in->param = "p1";
-        check_view(c, in);
-        in->base_shape = base_of(in);
-        int64_t sets = in->fed ? c->replays : 1;
-        fill_base(in, sets * mnt_shape_count(in->base_shape), &r);
-        int64_t n = sets * mnt_shape_count(in->shape);
-        in->map = kit_alloc((size_t)n * sizeof *in->map);
-        for (int64_t k = 0; k < n; k++)
-            in->map[k] = in->fed ? k : base_index(in, k);
-        finite = finite && all_finite(in);
-        grad = grad || in->grad;
+        init_input(c, i, &r);
+        finite = finite && all_finite(&c->in[i]);
+        grad = grad || c->in[i].grad;
     }
     c->backward = op->backward && grad && finite && kit_int(c, "grad", 1);
 }
@@ -202,6 +250,7 @@ void kit_case_free(kit_case *c)
 {
     for (int i = 0; i < c->n; i++) {
         free(c->in[i].base);
+        free(c->in[i].good);
         free(c->in[i].map);
     }
 }
@@ -215,23 +264,33 @@ mnt_shape kit_stacked(const kit_case *c, mnt_shape s)
     return out;
 }
 
-ora kit_operand(const kit_case *c, int i)
+static ora operand_of(const kit_case *c, const kit_in *in, const void *base)
 {
-    const kit_in *in = &c->in[i];
     mnt_shape shape = in->fed ? kit_stacked(c, in->shape) : in->shape;
     ora x = ora_new(shape);
     for (int64_t k = 0; k < x.count; k++) {
         int64_t at = in->map[k];
         if (in->dtype == MNT_F32)
-            x.v[k] = (double)((const float *)in->base)[at];
+            x.v[k] = (double)((const float *)base)[at];
         else if (in->dtype == MNT_U8)
-            x.v[k] = ((const uint8_t *)in->base)[at];
+            x.v[k] = ((const uint8_t *)base)[at];
         else
-            x.v[k] = ((const int32_t *)in->base)[at];
+            x.v[k] = ((const int32_t *)base)[at];
         if (in->dtype == MNT_F32 && !(c->op->flags & KIT_MOVES))
             x.v[k] = ora_flush(x.v[k]);
     }
     return x;
+}
+
+ora kit_operand(const kit_case *c, int i)
+{
+    return operand_of(c, &c->in[i], c->in[i].base);
+}
+
+ora kit_operand_good(const kit_case *c, int i)
+{
+    const kit_in *in = &c->in[i];
+    return operand_of(c, in, in->good ? in->good : in->base);
 }
 
 void kit_upstream(const kit_case *c, float *dy, int64_t n)

@@ -13,6 +13,8 @@
  *   param=1          input 1 is a parameter of a model (packed copies may be kept)
  *   grad=0           forward only
  *   replays=N        of a KIT_STATE op (5); of the others, where it exceeds 3
+ *   queued=1         a KIT_STATE op: all replays in one submission, the last y is read
+ *   bad=R:V, bad2    row R of the labels or the index is V: a number, min, max or limit
  *   salt=N           the same case with other values
  */
 #ifndef KIT_H
@@ -38,10 +40,11 @@ typedef struct kit_in {
     int64_t limit;     /* i32: values in [0, limit) */
 
     /* Made by kit_case_init(). An element i of the op's operand is base[map[i]]; of a
-     * fed input, replay r has base + r * count. */
+     * fed input, replay r has base + r * count, or base in all if they are queued. */
     char values[24], view[24];
     mnt_shape base_shape;
     void *base;
+    void *good; /* base without what bad= put there; NULL: the same */
     int64_t *map;
 } kit_in;
 
@@ -51,7 +54,9 @@ typedef struct kit_case {
     int n;
     kit_in in[KIT_MAX_IN];
     bool backward; /* the op has a gradient and every value is finite */
+    bool queued;
     int replays;
+    void *held; /* what the op's open() made, during a run */
 } kit_case;
 
 /* A text under construction, for generate(). */
@@ -74,7 +79,8 @@ struct kit_op {
      * included. */
     mnt_tensor *(*record)(mnt_graph *g, mnt_tensor *const in[], const kit_case *c);
     /* KIT_STATE: fed inputs and y have the replays as their first dimension. NULL:
-     * compared with the reference set only. */
+     * compared with the reference set only. Where a fault is expected, nothing is
+     * stacked: once with the bad rows, once with the good ones. */
     ora (*forward)(const kit_case *c, const ora in[]);
     /* Fills dx of the inputs marked grad; NULL: no gradient. */
     void (*backward)(const kit_case *c, const ora in[], const ora *dy, ora dx[]);
@@ -83,10 +89,15 @@ struct kit_op {
     /* The failure that a wait must report after the first replay; the sentence must
      * contain `part`. NULL or MNT_OK: none. */
     mnt_status (*fault)(const kit_case *c, char *part, size_t size);
+    /* What record() needs beside tensors, before and after a run: c->held. */
+    mnt_status (*open)(mnt_device *dev, kit_case *c);
+    void (*close)(kit_case *c);
 };
 
 /* The ops, ended by NULL, and a lookup: NULL if there is none. */
 extern const kit_op *const kit_ops[];
+/* By row of ops.def: the kit op whose cases reach it. */
+extern const kit_op *const kit_of_row[MNT_OP_COUNT];
 const kit_op *kit_op_find(const char *name);
 
 /* ---- text of a case ---- */
@@ -119,6 +130,10 @@ void kit_fill(float *x, int64_t n, const char *pattern, kit_rng *r);
 mnt_shape kit_stacked(const kit_case *c, mnt_shape shape);
 /* The operand as the oracle sees it; subnormals are flushed unless the op moves. */
 ora kit_operand(const kit_case *c, int i);
+/* The same without what bad= put there. */
+ora kit_operand_good(const kit_case *c, int i);
+/* The lowest row of i32 input i that is outside [0, limit), and its value; -1: none. */
+int64_t kit_bad_row(const kit_case *c, int i, int32_t *value);
 /* Upstream gradient: random, a few zeros, never 1. */
 void kit_upstream(const kit_case *c, float *dy, int64_t n);
 
@@ -137,9 +152,12 @@ typedef struct kit_result {
     mnt_dtype dtype;
     mnt_shape shape;
     void *y;
-    float *grad[KIT_MAX_IN]; /* of the base; NULL: none */
-    bool backward;           /* gradients were asked for */
-    uint64_t ops;            /* bit i: a command of op i was in the program */
+    int first, replays; /* KIT_STATE: y is [replays, ...], the first one is `first` */
+    float *grad[KIT_MAX_IN];  /* of the base; NULL: none */
+    float *param[KIT_MAX_IN]; /* KIT_STATE: parameters after the last replay */
+    struct kit_result *after; /* of an expected fault: the good replay behind it */
+    bool backward;            /* gradients were asked for */
+    uint64_t ops;             /* bit i: a command of op i was in the program */
     kit_kernel ran[KIT_MAX_RAN];
     int ran_count;
     mnt_status status; /* what the library said */
@@ -147,7 +165,7 @@ typedef struct kit_result {
         [KIT_SENTENCE]; /* why kit_run() is false; or an expected fault's sentence */
 } kit_result;
 /* Runs the case's replays (one if eager), which must agree bit by bit unless the op is
- * KIT_STATE. False if a call failed (r->status), replays differ, or an expected fault
+ * KIT_STATE. Where a fault is expected, the bad replays and then a good one. False if a call failed (r->status), replays differ, or an expected fault
  * did not come; r->error says which. */
 bool kit_run(mnt_device *dev, const kit_case *c, kit_mode mode, kit_result *r);
 void kit_result_free(kit_result *r);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Kit ops: elementwise arithmetic, and chains where one tensor is used many times.
- *   add sub mul   a, b: shapes, broadcast by numpy's rules
+ *   add sub mul div   a, b: shapes, broadcast by numpy's rules
  *   scale         x, s
  *   relu          x
  *   bias_add      x, b from its axis 1
@@ -34,6 +34,12 @@ static mnt_tensor *mul_record(mnt_graph *g, mnt_tensor *const in[], const kit_ca
     return mnt_mul(g, in[0], in[1]);
 }
 
+static mnt_tensor *div_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
+{
+    (void)c;
+    return mnt_div(g, in[0], in[1]);
+}
+
 static ora add_forward(const kit_case *c, const ora in[])
 {
     (void)c;
@@ -50,6 +56,12 @@ static ora mul_forward(const kit_case *c, const ora in[])
 {
     (void)c;
     return ora_binary('*', &in[0], &in[1]);
+}
+
+static ora div_forward(const kit_case *c, const ora in[])
+{
+    (void)c;
+    return ora_binary('/', &in[0], &in[1]);
 }
 
 static void add_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
@@ -78,6 +90,22 @@ static void mul_backward(const kit_case *c, const ora in[], const ora *dy, ora d
         dx[i] = ora_unstretch(&p, in[i].shape);
         ora_free(&p);
     }
+}
+
+/* da = dy / b, db = -(dy y) / b. */
+static void div_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
+{
+    (void)c;
+    ora da = ora_binary('/', dy, &in[1]), y = ora_binary('/', &in[0], &in[1]);
+    ora p = ora_binary('*', dy, &y), q = ora_binary('/', &p, &in[1]);
+    ora db = ora_scale(&q, -1);
+    dx[0] = ora_unstretch(&da, in[0].shape);
+    dx[1] = ora_unstretch(&db, in[1].shape);
+    ora_free(&da);
+    ora_free(&y);
+    ora_free(&p);
+    ora_free(&q);
+    ora_free(&db);
 }
 
 /* Two shapes that stretch to one: dims of 1 and missing leading dims. */
@@ -120,6 +148,14 @@ const kit_op kit_mul = {
     .record = mul_record,
     .forward = mul_forward,
     .backward = mul_backward,
+    .generate = binary_generate,
+};
+const kit_op kit_div = {
+    .name = "div",
+    .inputs = binary_inputs,
+    .record = div_record,
+    .forward = div_forward,
+    .backward = div_backward,
     .generate = binary_generate,
 };
 

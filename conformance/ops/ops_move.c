@@ -10,9 +10,10 @@
  */
 #include "ops.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static mnt_dtype type_of(const kit_case *c, const char *key)
+mnt_dtype kit_type(const kit_case *c, const char *key)
 {
     char word[24];
     kit_word(c, key, "f32", word);
@@ -25,7 +26,7 @@ static mnt_dtype type_of(const kit_case *c, const char *key)
 
 static int move_inputs(const kit_case *c, kit_in in[])
 {
-    mnt_dtype t = type_of(c, "from");
+    mnt_dtype t = kit_type(c, "from");
     in[0] = (kit_in){ .dtype = t, .grad = t == MNT_F32, .shape = kit_shape(c, "x") };
     return 1;
 }
@@ -176,7 +177,7 @@ const kit_op kit_flatten = {
 static int cast_inputs(const kit_case *c, kit_in in[])
 {
     move_inputs(c, in);
-    in[0].grad = in[0].grad && type_of(c, "to") == MNT_F32;
+    in[0].grad = in[0].grad && kit_type(c, "to") == MNT_F32;
     return 1;
 }
 
@@ -200,12 +201,12 @@ static void cast_generate(kit_text *t, kit_rng *r)
 
 static mnt_tensor *cast_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
 {
-    return mnt_cast(g, in[0], type_of(c, "to"), kit_int(c, "unit", 0));
+    return mnt_cast(g, in[0], kit_type(c, "to"), kit_int(c, "unit", 0));
 }
 
 static ora cast_forward(const kit_case *c, const ora in[])
 {
-    return ora_cast(&in[0], type_of(c, "from"), type_of(c, "to"),
+    return ora_cast(&in[0], kit_type(c, "from"), kit_type(c, "to"),
                     kit_int(c, "unit", 0));
 }
 
@@ -232,12 +233,23 @@ static int gather_inputs(const kit_case *c, kit_in in[])
 static mnt_tensor *gather_record(mnt_graph *g, mnt_tensor *const in[],
                                  const kit_case *c)
 {
-    return mnt_gather(g, in[0], in[1], type_of(c, "to"), kit_int(c, "unit", 0));
+    return mnt_gather(g, in[0], in[1], kit_type(c, "to"), kit_int(c, "unit", 0));
+}
+
+static mnt_status gather_fault(const kit_case *c, char *part, size_t size)
+{
+    int32_t value;
+    int64_t row = kit_bad_row(c, 1, &value);
+    if (row < 0)
+        return MNT_OK;
+    snprintf(part, size, "gather: index %d of row %lld is not", (int)value,
+             (long long)row);
+    return MNT_LABEL;
 }
 
 static ora gather_forward(const kit_case *c, const ora in[])
 {
-    return ora_gather(&in[0], &in[1], type_of(c, "from"), type_of(c, "to"),
+    return ora_gather(&in[0], &in[1], kit_type(c, "from"), kit_type(c, "to"),
                       kit_int(c, "unit", 0));
 }
 
@@ -246,7 +258,10 @@ static void gather_generate(kit_text *t, kit_rng *r)
     mnt_shape x = kit_edge_shape(r, 1, 4, 1, t->work / 16 + 8);
     int64_t row = mnt_shape_count(x) / x.dim[0];
     kit_append_shape(t, "x", x);
-    kit_append(t, " count=%d", (int)kit_edge(r, 0, t->work / 16 / row));
+    int64_t count = kit_edge(r, 0, t->work / 16 / row);
+    kit_append(t, " count=%d", (int)count);
+    if (count && kit_one_in(r, 6))
+        kit_append_bad(t, count, r);
     add_types(t, r);
 }
 
@@ -256,6 +271,7 @@ const kit_op kit_gather = {
     .inputs = gather_inputs,
     .record = gather_record,
     .forward = gather_forward,
+    .fault = gather_fault,
     .generate = gather_generate,
 };
 

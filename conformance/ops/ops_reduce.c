@@ -7,6 +7,8 @@
  */
 #include "ops.h"
 
+#include <stdio.h>
+
 static int unary_inputs(const kit_case *c, kit_in in[])
 {
     in[0] = (kit_in){ .dtype = MNT_F32, .grad = true, .shape = kit_shape(c, "x") };
@@ -167,12 +169,33 @@ static void loss_generate(kit_text *t, kit_rng *r)
     int64_t d[2];
     kit_edges(r, d, 2, 1, t->work / 16 + 8);
     kit_append(t, " n=%d c=%d", (int)d[0], (int)d[1]);
+    if (kit_one_in(r, 6))
+        kit_append_bad(t, d[0], r);
 }
 
 static mnt_tensor *loss_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
 {
     (void)c;
     return mnt_cross_entropy(g, in[0], in[1]);
+}
+
+mnt_status kit_label_fault(const kit_case *c, char *part, size_t size)
+{
+    int32_t value;
+    int64_t row = kit_bad_row(c, 1, &value);
+    if (row < 0)
+        return MNT_OK;
+    snprintf(part, size, "cross_entropy: label %d of row %lld is not", (int)value,
+             (long long)row);
+    return MNT_LABEL;
+}
+
+void kit_append_bad(kit_text *t, int64_t rows, kit_rng *r)
+{
+    static const char *const value[] = { "-1", "limit", "min", "max" };
+    kit_append(t, " bad=%d:%s", (int)kit_below(r, rows), value[kit_below(r, 4)]);
+    if (kit_one_in(r, 2))
+        kit_append(t, " bad2=%d:%s", (int)kit_below(r, rows), value[kit_below(r, 4)]);
 }
 
 static ora loss_forward(const kit_case *c, const ora in[])
@@ -193,6 +216,7 @@ const kit_op kit_cross_entropy = {
     .record = loss_record,
     .forward = loss_forward,
     .backward = loss_backward,
+    .fault = kit_label_fault,
     .generate = loss_generate,
 };
 

@@ -88,6 +88,9 @@ ora ora_uniform(mnt_shape shape, float lo, float hi, uint64_t seed, uint32_t str
 ora ora_normal(mnt_shape shape, float mean, float std, uint64_t seed, uint32_t stream,
                uint32_t replay);
 
+/* The samples in file order or shuffled as data.h says. */
+void ora_order(int64_t order[], int64_t n, bool shuffle, uint64_t seed, int64_t epoch);
+
 typedef struct ora_optim {
     bool adam, nesterov, decoupled;
     double lr, momentum, beta1, beta2, eps, weight_decay;

@@ -210,7 +210,8 @@ ora ora_binary(char op, const ora *a, const ora *b)
         if (op == '*')
             y.e[i] = fabs(va) * eb + ea * fabs(vb) + ea * eb;
         else if (op == '/')
-            y.e[i] = ea / fabs(vb) + (eb > 0 ? fabs(va) * eb / (vb * vb) * 1.01 : 0);
+            y.e[i] = (ea > 0 ? ea / fabs(vb) : 0) +
+                     (eb > 0 ? fabs(va) * eb / (vb * vb) * 1.01 : 0);
         else
             y.e[i] = ea + eb;
         y.e[i] += rounding(fabs(y.v[i]) + y.e[i]);

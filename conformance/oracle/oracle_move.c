@@ -114,6 +114,22 @@ ora ora_normal(mnt_shape shape, float mean, float std, uint64_t seed, uint32_t s
     return y;
 }
 
+void ora_order(int64_t order[], int64_t n, bool shuffle, uint64_t seed, int64_t epoch)
+{
+    for (int64_t i = 0; i < n; i++)
+        order[i] = i;
+    for (int64_t i = n - 1; shuffle && i >= 1; i--) {
+        uint32_t counter[4] = { (uint32_t)i, (uint32_t)epoch,
+                                (uint32_t)((uint64_t)epoch >> 32), 0x53485546u };
+        uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) }, out[4];
+        ora_philox(counter, key, out);
+        int64_t j = (int64_t)((uint64_t)out[0] * (uint64_t)(i + 1) >> 32);
+        int64_t keep = order[i];
+        order[i] = order[j];
+        order[j] = keep;
+    }
+}
+
 double ora_rate(const ora_optim *o, int64_t step)
 {
     int n = o->points;
@@ -189,6 +205,12 @@ void ora_update(ora *w, const ora *dw, ora *m, ora *v, const ora_optim *o, int64
     for (int64_t i = 0; i < w->count; i++) {
         approx p = { w->v[i], w->e[i] }, g = { dw->v[i], dw->e[i] };
         approx av = { v->v[i], v->e[i] }, am = { 0, 0 };
+        /* squares would overflow, and what follows depends on where: the order of the
+         * roundings has other tests */
+        if (isinf(p.e) || !(fabs(p.v) < 0x1p60) || !(fabs(g.v) < 0x1p60)) {
+            w->e[i] = INFINITY;
+            continue;
+        }
         if (o->adam) {
             am = (approx){ m->v[i], m->e[i] };
             p = adam_one(p, g, &am, &av, o, rate, step);
