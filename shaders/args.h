@@ -2,6 +2,7 @@
 /*
  * Argument structs of the kernels, shared by host and shaders. Fixed-width types only,
  * 64-bit members first, so that every compiler lays them out alike; at most 384 bytes.
+ * Flags are int32_t: 0 or 1.
  */
 #ifndef SHADERS_ARGS_H
 #define SHADERS_ARGS_H
@@ -10,16 +11,147 @@
 #include <stdint.h>
 #endif
 
-#define MNT_ARGS_DIMS 6
+#define MNT_ARGS_DIMS     6
+#define MNT_ARGS_SCHEDULE 8
+
+/* What the host computes grids with. */
+#define MNT_GROUP        256 /* threads of a threadgroup, unless kernels.def says less */
+#define MNT_ITEMS        4   /* elements a thread of the elementwise kernels takes */
+#define MNT_ROW_LANES    32  /* threads that share a row or a sum */
+#define MNT_GROUP_ROWS   8   /* rows, or sums, of a threadgroup */
+#define MNT_COLUMNS      32 /* columns of a threadgroup, in kernels that take columns */
+#define MNT_SUM_BLOCK    4096 /* elements a block of rule D, positions a chunk of C6 */
+#define MNT_TREE_SAMPLES 64   /* samples a tree of C6 */
+#define MNT_BIAS_ROWS    64   /* rows a chunk of a [N, C] bias gradient */
 
 /* Up to four operands over one index space, row-major; strides in elements, 0 where an
  * operand is stretched. The host merges dimensions where all operands allow it. */
 typedef struct mnt_view_args {
     int64_t count; /* elements of the index space */
     int64_t dim[MNT_ARGS_DIMS];
-    int64_t stride[4][MNT_ARGS_DIMS];
+    int64_t stride[4][MNT_ARGS_DIMS]; /* of the operands, in the order of bindings */
     int32_t ndim;
-    float value; /* scale, fill */
+    uint32_t bits; /* scale: the factor's; fill: the value's */
 } mnt_view_args;
+
+typedef struct mnt_cast_args {
+    int64_t count;
+    int32_t unit; /* u8 -> f32 as x / 255 */
+    int32_t unused;
+} mnt_cast_args;
+
+/* y[i, k] = table[index[i], k] */
+typedef struct mnt_gather_args {
+    int64_t count; /* elements of y */
+    int64_t width; /* elements of a row */
+    int64_t rows;  /* of the table */
+    int32_t unit;  /* as in mnt_cast_args */
+    int32_t unused;
+} mnt_gather_args;
+
+/* The lowest i < count with index[i] outside [0, limit) goes into the fault word. */
+typedef struct mnt_fault_args {
+    int64_t count, limit;
+    uint32_t kind, id; /* words 0 and 1 */
+} mnt_fault_args;
+
+typedef struct mnt_batch_args {
+    int64_t count, batch; /* of the permutation, of the index */
+} mnt_batch_args;
+
+/*
+ * Sums of `length` elements each, by rule D; argmax takes the same. An element of x lies
+ * at a place of the kept dims plus a place of the reduced ones.
+ */
+typedef struct mnt_reduce_args {
+    int64_t outputs, length;
+    int64_t blocks; /* of MNT_SUM_BLOCK elements in a sum, at least 1 */
+    int64_t kept_dim[MNT_ARGS_DIMS], kept_x[MNT_ARGS_DIMS], kept_y[MNT_ARGS_DIMS];
+    int64_t reduced_dim[MNT_ARGS_DIMS], reduced_x[MNT_ARGS_DIMS];
+    int32_t kept_ndim, reduced_ndim;
+    int32_t divide; /* mean: the last step divides by `divisor` */
+    float divisor;
+} mnt_reduce_args;
+
+/* dy [rows, columns] */
+typedef struct mnt_columns_args {
+    int64_t rows, columns;
+} mnt_columns_args;
+
+/* Sums over planes of h w elements; block order (C5) or row-major. */
+typedef struct mnt_planes_args {
+    int64_t planes;
+    int64_t h, w;
+    int32_t in_blocks;
+    int32_t unused;
+} mnt_planes_args;
+
+/* Sums over samples (C6) of parts [leaves, size], each of 64 / width samples. */
+typedef struct mnt_tree_args {
+    int64_t size, leaves;
+    int32_t width; /* leaves a tree */
+    int32_t unused;
+} mnt_tree_args;
+
+/* Rows of logits, losses or products. */
+typedef struct mnt_rows_args {
+    int64_t rows, width;
+    float divisor; /* (float)rows */
+    uint32_t id;   /* of the command, for the fault word */
+} mnt_rows_args;
+
+typedef struct mnt_random_args {
+    uint64_t seed;
+    int64_t count;
+    uint32_t stream;
+    float a, b; /* uniform: lo, hi; normal: mean, std */
+    int32_t unused;
+} mnt_random_args;
+
+typedef struct mnt_optimizer_args {
+    int64_t count;
+    int64_t step[MNT_ARGS_SCHEDULE];
+    float factor[MNT_ARGS_SCHEDULE];
+    int32_t points;
+    int32_t nesterov, decoupled;
+    int32_t velocity; /* sgd has a velocity */
+    float lr, momentum, beta1, beta2, eps, weight_decay;
+} mnt_optimizer_args;
+
+/* y = op(a) op(b): element (i, k) of op(a) is a[i a_row + k a_step], element (k, j) of
+ * op(b) is b[k b_step + j b_column]. */
+typedef struct mnt_product_args {
+    int64_t batches, m, n, k, chunk;
+    int64_t a_batch, a_row, a_step;
+    int64_t b_batch, b_step, b_column;
+    int32_t bias, relu;
+} mnt_product_args;
+
+/* Convolutions and what is fused with them. Single dims are below 2^30, so that sums of
+ * two coordinates fit 32 bits; products of dims are made in 64 bits. */
+typedef struct mnt_conv_args {
+    int64_t count; /* elements that the kernel writes */
+    int64_t n;
+    int32_t c, h, w;          /* image */
+    int32_t o, oh, ow;        /* result of the convolution */
+    int32_t c_group, o_group; /* channels a group */
+    int32_t kh, kw, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+    int32_t chunk; /* channels */
+    int32_t bias, relu;
+    /* Pool behind it; kernel_h 0: none. yh, yw: what is stored. */
+    int32_t pool_h, pool_w, pool_stride_h, pool_stride_w, pool_pad_h, pool_pad_w;
+    int32_t yh, yw;
+    int32_t winners; /* the winners' index is wanted */
+    int32_t samples; /* conv2d_dw: of one part */
+} mnt_conv_args;
+
+/* Windows over planes of images: x [planes, h, w], windows [planes, oh, ow]. */
+typedef struct mnt_window_args {
+    int64_t count; /* elements that the kernel writes */
+    int32_t h, w, oh, ow;
+    int32_t kh, kw, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+    int32_t winners;
+    int32_t unused;
+} mnt_window_args;
 
 #endif

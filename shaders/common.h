@@ -2,6 +2,7 @@
 /*
  * The beginning of every .metal file. Arithmetic as docs/numerics.md wants it: nothing
  * reassociated, no contraction, and the scalar functions that every machine shares.
+ * Below them what several families use: places of elements, sums by rule D, maxima.
  */
 #ifndef SHADERS_COMMON_H
 #define SHADERS_COMMON_H
@@ -17,5 +18,225 @@ using namespace metal;
 #include <mnt/scalar.h>
 
 #include "args.h"
+
+/* ---- places ---- */
+
+/* Index is uint32_t where the view's count fits: a division of 64 bits is a function
+ * call on a GPU. The outermost dim takes what is left, without a division. */
+template <typename Index>
+static inline void view_walk(constant mnt_view_args &p, Index i, int operands,
+                             thread int64_t *at)
+{
+    for (int d = p.ndim - 1; d >= 0; d--) {
+        Index rest = d > 0 ? i / Index(p.dim[d]) : Index(0);
+        int64_t c = int64_t(i - rest * Index(p.dim[d]));
+        for (int k = 0; k < operands; k++)
+            at[k] += c * p.stride[k][d];
+        i = rest;
+    }
+}
+
+/* Offsets of element i, 0 <= i < p.count, in the first operands. */
+static inline void view_at(constant mnt_view_args &p, int64_t i, int operands,
+                           thread int64_t *at)
+{
+    for (int k = 0; k < operands; k++)
+        at[k] = 0;
+    if (p.count <= 0x7fffffff)
+        view_walk(p, uint32_t(i), operands, at);
+    else
+        view_walk(p, uint64_t(i), operands, at);
+}
+
+/* The same over a plain list of dims: sum of coordinate times stride. */
+static inline int64_t dims_at(constant int64_t *dim, constant int64_t *stride, int ndim,
+                              int64_t i)
+{
+    int64_t at = 0;
+    for (int d = ndim - 1; d >= 0; d--) {
+        int64_t rest = 0;
+        if (d > 0)
+            rest = i <= 0x7fffffff && dim[d] <= 0x7fffffff
+                       ? int64_t(uint32_t(i) / uint32_t(dim[d]))
+                       : i / dim[d];
+        at += (i - rest * dim[d]) * stride[d];
+        i = rest;
+    }
+    return at;
+}
+
+/* ---- rule D: MNT_ROW_LANES threads make one sum ---- */
+
+/* The tree over the lanes' values; all threads of the group call it. `share` is the
+ * sum's own part of threadgroup memory, MNT_ROW_LANES floats. */
+static inline float lanes_tree(threadgroup float *share, uint lane, float v)
+{
+    share[lane] = v;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    for (uint h = MNT_ROW_LANES / 2; h > 0; h /= 2) {
+        if (lane < h)
+            share[lane] = share[lane] + share[lane + h];
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+    }
+    float total = share[0];
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    return total;
+}
+
+/*
+ * A sum of n terms; n is the same for the whole group, since all meet at the barriers.
+ * Term::add(s, j) returns s with term j in it. Blocks of 4096 are the elements of the
+ * level above, 4096 of those the elements of the last.
+ */
+template <typename Term>
+static inline float lanes_sum(Term term, int64_t n, threadgroup float *share, uint lane)
+{
+    float above = 0.0f, last = 0.0f;
+    uint blocks = 0, groups = 0;
+    for (int64_t first = 0; first < n; first += MNT_SUM_BLOCK) {
+        int64_t end = min(n, first + int64_t(MNT_SUM_BLOCK));
+        float s = 0.0f;
+        for (int64_t j = first + lane; j < end; j += MNT_ROW_LANES)
+            s = term.add(s, j);
+        s = lanes_tree(share, lane, s);
+        if (n <= MNT_SUM_BLOCK)
+            return s;
+        if (blocks == MNT_SUM_BLOCK) {
+            float group = lanes_tree(share, lane, above);
+            if (lane == groups % MNT_ROW_LANES)
+                last = last + group;
+            groups++;
+            blocks = 0;
+            above = 0.0f;
+        }
+        if (lane == blocks % MNT_ROW_LANES)
+            above = above + s;
+        blocks++;
+    }
+    float total = lanes_tree(share, lane, above);
+    if (groups == 0)
+        return total;
+    if (lane == groups % MNT_ROW_LANES)
+        last = last + total;
+    return lanes_tree(share, lane, last);
+}
+
+/* ---- maxima: the first of equals, the first NaN over every number ---- */
+
+/* A value is offered flushed, so that no comparison sees a subnormal. */
+struct best {
+    float value;
+    int64_t index; /* -1: nothing offered yet */
+};
+
+static inline best best_none()
+{
+    best b;
+    b.value = 0.0f;
+    b.index = -1;
+    return b;
+}
+
+/* Indices are offered in rising order. */
+static inline void best_offer(thread best &b, float v, int64_t index)
+{
+    v = mnt_flushf(v);
+    if (b.index < 0 || v > b.value || (v != v && b.value == b.value)) {
+        b.value = v;
+        b.index = index;
+    }
+}
+
+/* The better of two that saw different indices, in any order. */
+static inline best best_of(best a, best b)
+{
+    if (a.index < 0 || b.index < 0)
+        return a.index < 0 ? b : a;
+    bool a_nan = a.value != a.value, b_nan = b.value != b.value;
+    bool first = a.index < b.index;
+    if (a_nan || b_nan)
+        return a_nan && (!b_nan || first) ? a : b;
+    if (a.value > b.value || b.value > a.value)
+        return a.value > b.value ? a : b;
+    return first ? a : b;
+}
+
+/* The best of MNT_ROW_LANES threads, for each of them; all of the group call it. */
+static inline best lanes_best(threadgroup float *values, threadgroup int64_t *indices,
+                              uint lane, best b)
+{
+    values[lane] = b.value;
+    indices[lane] = b.index;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    for (uint h = MNT_ROW_LANES / 2; h > 0; h /= 2) {
+        if (lane < h) {
+            best other;
+            other.value = values[lane + h];
+            other.index = indices[lane + h];
+            b = best_of(b, other);
+            values[lane] = b.value;
+            indices[lane] = b.index;
+        }
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+    }
+    b.value = values[0];
+    b.index = indices[0];
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    return b;
+}
+
+/* ---- sums over samples (C6) ---- */
+
+/* The position after (y, x) in block order (C5): 2x2 blocks, cut at the edges. */
+static inline void block_next(int64_t h, int64_t w, thread int64_t &y,
+                              thread int64_t &x)
+{
+    if (x % 2 == 0 && x + 1 < w) {
+        x += 1;
+        return;
+    }
+    x -= x % 2;
+    if (y % 2 == 0 && y + 1 < h) {
+        y += 1;
+        return;
+    }
+    y -= y % 2;
+    x += 2;
+    if (x >= w) {
+        x = 0;
+        y += 2;
+    }
+}
+
+/* The tree over at most 64 values in the order of their coming: level[l] holds the sum
+ * of 2^l neighbours that still waits for as many to its right. */
+struct tree_sum {
+    float level[7];
+    uint count;
+};
+
+static inline void tree_push(thread tree_sum &t, float v)
+{
+    int l = 0;
+    for (uint c = t.count; (c & 1) != 0; c >>= 1)
+        v = t.level[l++] + v;
+    t.level[l] = v;
+    t.count++;
+}
+
+/* The sum of all that came, at least one; the tree is empty afterwards. */
+static inline float tree_take(thread tree_sum &t)
+{
+    float v = 0.0f;
+    bool any = false;
+    for (int l = 0; l < 7; l++) {
+        if ((t.count >> l & 1) != 0) {
+            v = any ? t.level[l] + v : t.level[l];
+            any = true;
+        }
+    }
+    t.count = 0;
+    return v;
+}
 
 #endif

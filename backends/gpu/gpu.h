@@ -71,9 +71,13 @@ uint64_t gpu_scratch(gpu_emit *e, uint64_t bytes);
 typedef struct gpu_launcher {
     mnt_op op;
     const char *name; /* the variant: "ref", "tile", ... */
-    /* Whether it can run the command, by shapes and types alone; NULL: any. */
+    /* Whether it can run the command, by shapes, strides and types alone (buffers may
+     * not be set yet); NULL: any. */
     bool (*accepts)(const mnt_cmd *cmd);
     void (*launch)(gpu_emit *e, const mnt_cmd *cmd);
+    /* Whether it is worth its name for a command that it accepts; NULL: always. Where
+     * no launcher prefers a command, or it is forced, accepting is enough. */
+    bool (*prefers)(const mnt_cmd *cmd);
 } gpu_launcher;
 
 /* Lists of launchers by family, each ended by name NULL; fast families first, the

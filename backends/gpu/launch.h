@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the launch_*.c files share: the lists they export, merged views of strided
+ * operands, and the commonest dispatch. How a command is cut into dispatches stands in
+ * the files of the families.
+ */
+#ifndef GPU_LAUNCH_H
+#define GPU_LAUNCH_H
+
+#include "../../shaders/args.h"
+#include "gpu.h"
+
+/* Families with a list of their own, fast ones first. */
+#define GPU_FAMILIES(X) X(elementwise)
+
+#define GPU_DECLARE(family) extern const gpu_launcher gpu_launch_##family[];
+GPU_FAMILIES(GPU_DECLARE)
+#undef GPU_DECLARE
+
+/* Threadgroups that cover `items` in shares of `each`. */
+static inline uint64_t gpu_groups(int64_t items, int64_t each)
+{
+    return items <= 0 ? 0 : ((uint64_t)items - 1) / (uint64_t)each + 1;
+}
+
+/* Product of dims [first, end). */
+static inline int64_t gpu_dims(const mnt_operand *o, int first, int end)
+{
+    int64_t n = 1;
+    for (int d = first; d < end; d++)
+        n *= o->dim[d];
+    return n;
+}
+
+static inline int64_t gpu_count(const mnt_operand *o)
+{
+    return gpu_dims(o, 0, o->ndim);
+}
+
+/* The scratch operand: what a kernel binds where it needs nothing. */
+extern const mnt_operand gpu_absent;
+
+/*
+ * The view of `operands` operands over the index space dim[0..ndim); stride(k, d) of
+ * operand k lies at stride[k][d]. Dims of one element vanish and neighbours merge where
+ * all operands allow it.
+ */
+void gpu_view_merge(mnt_view_args *v, int ndim, const int64_t *dim, int operands,
+                    const int64_t (*stride)[MNT_MAX_DIMS]);
+/* Of operands that have o[0]'s shape. */
+void gpu_view(mnt_view_args *v, const mnt_operand *const o[], int operands);
+/* Whether the last of the operands is whole in memory and each of the others too, or a
+ * single value. */
+bool gpu_view_flat(const mnt_view_args *v, int operands);
+
+/* One dispatch over the view: operands o in the order of bindings. */
+void gpu_dispatch_view(gpu_emit *e, gpu_kernel kernel, const mnt_view_args *v,
+                       const mnt_operand *const o[], int operands);
+
+/* reduce: sums of contiguous rows x [outputs, length] by rule D into y, divided at the
+ * end where divide is set. x lies in scratch memory at `from`. */
+void gpu_sum_scratch(gpu_emit *e, uint64_t from, int64_t length, const mnt_operand *y,
+                     bool divide);
+
+#endif
