@@ -268,14 +268,17 @@ mnt_tensor *mnti_graph_fault(mnt_graph *g)
 }
 
 /* Replays are counted on from the model's step, so that a resumed run draws on where
- * the interrupted one stopped. */
+ * the interrupted one stopped. A fault that waits to be reported is left for a wait. */
 mnt_tensor *mnti_graph_counter(mnt_graph *g)
 {
     if (g->counter || !shared_tensor(g, &g->counter, MNT_U32, MNT_SHAPE(2)))
         return g->counter;
     uint32_t state[MNT_STATE_WORDS] = { 0 };
-    mnt_status st =
-        g->model ? mnt_tensor_read(g->model->state, state, sizeof state) : MNT_OK;
+    mnt_operand o = mnti_operand(g->model ? g->model->state : g->counter);
+    mnt_status st = MNT_OK;
+    if (g->model)
+        st = MNTI_CALL(g->dev, read, g->dev->ctx, o.buffer, o.offset, state,
+                       sizeof state);
     const uint32_t words[2] = { state[MNT_STATE_STEP_LO], state[MNT_STATE_STEP_HI] };
     if (st == MNT_OK)
         st = mnt_tensor_write(g->counter, words, sizeof words);

@@ -102,7 +102,8 @@ static void record_optimizer(mnt_graph *g, mnti_optimizer kind, const mnt_args *
         return;
     }
     mnt_tensor *fault = mnti_graph_fault(g), *state = g->model->state;
-    if (!fault)
+    /* an eager step runs now: random ops recorded behind it belong to the same replay */
+    if (!fault || (g->eager && !mnti_graph_counter(g)))
         return;
     mnt_tensor *in[] = { state, fault };
     if (!mnti_record(g, MNT_OP_ID_optimizer_step, in, 2, &state, 1, *args))
