@@ -36,6 +36,12 @@ static const char *const op_names[MNT_OP_COUNT] = {
 #undef MNT_OP
 };
 
+static const unsigned op_flags[MNT_OP_COUNT] = {
+#define MNT_OP(name, n_in, n_out, args, flags) (flags),
+#include <mnt/ops.def>
+#undef MNT_OP
+};
+
 static plain_kernel kernel_of(mnt_op op)
 {
     if ((unsigned)op >= MNT_OP_COUNT)
@@ -61,7 +67,7 @@ static int devices(void)
 static mnt_status check_force(const plain_context *c, const char *force)
 {
     char text[160];
-    while (*force) {
+    for (bool more = *force != '\0'; more;) {
         int length = (int)strcspn(force, ",");
         bool known = false;
         for (int op = 0; op < MNT_OP_COUNT && !known; op++) {
@@ -76,7 +82,8 @@ static mnt_status check_force(const plain_context *c, const char *force)
             return fail(c, MNT_INVALID, text);
         }
         force += length;
-        force += *force == ',';
+        more = *force == ',';
+        force += more;
     }
     return MNT_OK;
 }
@@ -91,6 +98,8 @@ static void plain_close(void *ctx)
 static mnt_status plain_open(const mnt_backend_config *config, void **ctx)
 {
     const mnt_host *host = config->host;
+    if (config->index != 0)
+        return host->fail(host->self, MNT_NOT_FOUND, "there is one device, 0");
     plain_context *c = host->alloc(host->self, sizeof *c);
     if (!c)
         return host->fail(host->self, MNT_NO_MEMORY, "plain: no memory for a context");
@@ -109,7 +118,7 @@ static void info(void *ctx, mnt_backend_info *out)
     (void)ctx;
     out->name = "plain loops";
     out->detail = "example of a backend, one thread";
-    out->threads = 1;
+    out->threads = 0;      /* none to choose */
     out->memory_bytes = 0; /* unknown */
 }
 
@@ -165,30 +174,12 @@ static mnt_status memory_read(void *ctx, void *buffer, uint64_t offset, void *da
 
 /* ---- programs ---- */
 
-/* Why a command cannot run; NULL if it can. supports() and prepare() must agree. */
+/* Why a command cannot run; NULL if it can. supports() and prepare() agree by asking the
+ * same function. */
 static const char *obstacle(const mnt_cmd *cmd)
 {
-    if (!kernel_of(cmd->op))
-        return "plain has no kernel for it";
-    switch (cmd->op) {
-    case MNT_OP_ID_cast:
-    case MNT_OP_ID_gather:
-        return plain_converts(cmd->in[0].dtype, cmd->out[0].dtype)
-                   ? NULL
-                   : "plain converts among f32, i32 and u8 only";
-    case MNT_OP_ID_fill:
-        return plain_converts(MNT_F32, cmd->out[0].dtype)
-                   ? NULL
-                   : "plain fills f32, i32 and u8";
-    case MNT_OP_ID_accumulate:
-        return cmd->in[0].dtype == MNT_F32 || cmd->in[0].dtype == MNT_I32
-                   ? NULL
-                   : "plain adds up f32 and i32 only";
-    case MNT_OP_ID_bias_grad:
-        return cmd->in[0].ndim == 2 ? NULL : "plain takes [N,C] and no images";
-    default:
-        return NULL;
-    }
+    return kernel_of(cmd->op) ? plain_obstacle(cmd, op_flags[cmd->op])
+                              : "plain has no kernel for it";
 }
 
 static bool supports(void *ctx, const mnt_cmd *cmd)

@@ -24,6 +24,9 @@ extern const plain_kernel plain_data[MNT_OP_COUNT];
 extern const plain_kernel plain_math[MNT_OP_COUNT];
 extern const plain_kernel plain_train[MNT_OP_COUNT];
 
+/* rows.c: why a command of an op that has a kernel cannot run; NULL if it can. */
+const char *plain_obstacle(const mnt_cmd *cmd, unsigned flags);
+
 /* Whether there is a conversion between two types (cast, gather, fill). */
 bool plain_converts(mnt_dtype from, mnt_dtype to);
 
