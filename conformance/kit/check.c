@@ -203,7 +203,7 @@ static void gradients_right(kit_verdict *v, const kit_case *c, const char *where
     float *up = kit_alloc((size_t)y->count * sizeof *up);
     kit_upstream(c, up, y->count);
     for (int64_t i = 0; i < y->count; i++)
-        dy.v[i] = (double)up[i];
+        dy.v[i] = c->op->flags & KIT_MOVES ? (double)up[i] : ora_flush((double)up[i]);
     free(up);
     c->op->backward(c, in, &dy, dx);
     for (int i = 0; i < c->n; i++) {

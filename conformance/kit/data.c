@@ -18,31 +18,63 @@ static float special(kit_rng *r)
     return list[kit_below(r, (int64_t)(sizeof list / sizeof *list))];
 }
 
-static float one_of(const char *p, kit_rng *r)
+typedef enum pattern {
+    RANDOM,
+    TIES,
+    ZEROS,
+    SPECIAL,
+    SUBNORMAL,
+    LARGE,
+    HUGE_ONES,
+    WIDE,
+    EQUAL,
+    ONES,
+    NEAR,
+    HOLES,
+    NINF,
+    ONE_NAN,
+    TWO_INF,
+    SPACED,
+    PATTERNS
+} pattern;
+
+static const char *const names[PATTERNS] = {
+    "random", "ties", "zeros", "special", "subnormal", "large", "huge", "wide",
+    "equal",  "ones", "near",  "holes",   "ninf",      "nan",   "inf",  "spaced",
+};
+
+static float one_of(pattern p, kit_rng *r)
 {
     const float tiny[] = { 1e-40f, -1e-40f, FLT_MIN, -FLT_MIN * 1.5f, 0.0f, -0.0f };
     float u = kit_float(r);
-    if (!strcmp(p, "ties"))
+    switch (p) {
+    case TIES:
         return (float)kit_below(r, 5) * 0.5f - 1.0f;
-    if (!strcmp(p, "zeros"))
+    case ZEROS:
         return u < 0 ? -0.0f : 0.0f;
-    if (!strcmp(p, "special"))
+    case SPECIAL:
         return kit_below(r, 6) == 0 ? special(r) : u;
-    if (!strcmp(p, "subnormal"))
+    case SUBNORMAL:
         return tiny[kit_below(r, 6)];
-    if (!strcmp(p, "large"))
+    case LARGE:
         return u * 1e4f;
-    if (!strcmp(p, "huge"))
+    case HUGE_ONES:
         return u * 3e38f;
-    if (!strcmp(p, "wide"))
+    case WIDE:
         return ldexpf(u, (int)kit_below(r, 80) - 20);
-    if (!strcmp(p, "equal"))
+    case EQUAL:
         return 0.75f;
-    if (!strcmp(p, "ones"))
+    case ONES:
         return 1.0f;
-    if (!strcmp(p, "ninf"))
+    case NEAR:
+        return 1e4f + u * 1e-2f;
+    case HOLES:
+        return kit_below(r, 4) ? -INFINITY : u;
+    case NINF:
         return -INFINITY;
-    return u;
+    default:
+        return u;
+    }
 }
 
 /* Distinct values 0.01 apart, none near 0, in random order: for finite differences. */
@@ -58,26 +90,32 @@ static void fill_spaced(float *x, int64_t n, kit_rng *r)
     }
 }
 
-void kit_fill(float *x, int64_t n, const char *p, kit_rng *r)
+/* "nan7" is "nan" with its place; *place is -1 without one. */
+static pattern pattern_of(const char *p, int64_t *place)
 {
-    static const char *const known[] = { "random",    "ties",  "zeros", "special",
-                                         "subnormal", "large", "huge",  "wide",
-                                         "equal",     "ones",  "ninf",  "nan",
-                                         "inf",       "spaced" };
-    bool found = false;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        found = found || !strcmp(p, known[i]);
-    if (!found)
+    *place = -1;
+    for (int i = 0; i < PATTERNS; i++)
+        if (!strcmp(p, names[i]))
+            return (pattern)i;
+    if (strncmp(p, "nan", 3) != 0 || strspn(p + 3, "0123456789") != strlen(p + 3))
         kit_die("unknown value pattern '%s'", p);
-    if (!strcmp(p, "spaced")) {
+    *place = atoll(p + 3);
+    return ONE_NAN;
+}
+
+void kit_fill(float *x, int64_t n, const char *name, kit_rng *r)
+{
+    int64_t place;
+    pattern p = pattern_of(name, &place);
+    if (p == SPACED) {
         fill_spaced(x, n, r);
         return;
     }
     for (int64_t i = 0; i < n; i++)
         x[i] = one_of(p, r);
-    if (n && !strcmp(p, "nan"))
-        x[kit_below(r, n)] = NAN;
-    if (n && !strcmp(p, "inf")) {
+    if (n && p == ONE_NAN)
+        x[place < 0 ? kit_below(r, n) : place % n] = NAN;
+    if (n && p == TWO_INF) {
         x[kit_below(r, n)] = INFINITY;
         x[kit_below(r, n)] = -INFINITY;
     }
@@ -296,6 +334,11 @@ ora kit_operand_good(const kit_case *c, int i)
 void kit_upstream(const kit_case *c, float *dy, int64_t n)
 {
     kit_rng r = { kit_hash(c->text, strlen(c->text)) ^ 0x5bd1e995u };
+    char word[24];
+    if (kit_has(c, "dy")) {
+        kit_fill(dy, n, kit_word(c, "dy", "", word), &r);
+        return;
+    }
     for (int64_t i = 0; i < n; i++) {
         float u = kit_float(&r);
         dy[i] = n > 4 && kit_below(&r, 16) == 0 ? 0.0f : u < 0 ? u - 0.25f : u + 0.25f;

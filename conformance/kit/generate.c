@@ -33,7 +33,8 @@ static void add_values(kit_text *t, int i, kit_rng *r)
 {
     static const char *const patterns[] = { "ties",  "zeros", "special", "subnormal",
                                             "large", "huge",  "wide",    "equal",
-                                            "ones",  "ninf",  "nan",     "inf" };
+                                            "ones",  "ninf",  "nan",     "inf",
+                                            "near",  "holes" };
     const char *v =
         patterns[kit_below(r, (int64_t)(sizeof patterns / sizeof *patterns))];
     if (i)
@@ -71,6 +72,7 @@ static void add_words(kit_text *t, const kit_case *c, kit_rng *r)
 
 void kit_generate(const kit_op *op, kit_rng *r, char text[KIT_TEXT])
 {
+    static const char *const dy[] = { "zeros", "large", "wide", "ties" };
     kit_text t = { .s = "", .work = draw_work(r) };
     kit_case c = { .op = op };
     if (!op->generate)
@@ -79,8 +81,11 @@ void kit_generate(const kit_op *op, kit_rng *r, char text[KIT_TEXT])
     strcpy(c.text, t.s);
     c.n = op->inputs(&c, c.in);
     add_words(&t, &c, r);
-    if (op->backward && kit_below(r, 12) == 0 && !kit_has(&c, "grad"))
+    int64_t k = kit_below(r, 12);
+    if (op->backward && k == 0)
         kit_append(&t, " grad=0");
+    else if (op->backward && k == 1)
+        kit_append(&t, " dy=%s", dy[kit_below(r, 4)]);
     const char *s = t.s + strspn(t.s, " ");
     memcpy(text, s, strlen(s) + 1);
 }

@@ -12,6 +12,7 @@
  *                    stretched
  *   param=1          input 1 is a parameter of a model (packed copies may be kept)
  *   grad=0           forward only
+ *   dy=              values of the upstream gradient (kit_fill); else random, never 1
  *   replays=N        of a KIT_STATE op (5); of the others, where it exceeds 3
  *   queued=1         a KIT_STATE op: all replays in one submission, the last y is read
  *   bad=R:V, bad2    row R of the labels or the index is V: a number, min, max or limit
@@ -123,8 +124,8 @@ void kit_generate(const kit_op *op, kit_rng *r, char text[KIT_TEXT]);
 /* ---- data ---- */
 void kit_case_init(kit_case *c, const kit_op *op, const char *text);
 void kit_case_free(kit_case *c);
-/* An f32 array by pattern name: random ties zeros special nan inf ninf subnormal large
- * huge equal ones spaced wide. */
+/* An f32 array by pattern name: random ties zeros special nan nan<place> inf ninf holes
+ * (-inf and few others) subnormal large huge equal ones near (1e4 +- 0.01) spaced wide. */
 void kit_fill(float *x, int64_t n, const char *pattern, kit_rng *r);
 /* [replays, shape]. */
 mnt_shape kit_stacked(const kit_case *c, mnt_shape shape);
@@ -134,7 +135,7 @@ ora kit_operand(const kit_case *c, int i);
 ora kit_operand_good(const kit_case *c, int i);
 /* The lowest row of i32 input i that is outside [0, limit), and its value; -1: none. */
 int64_t kit_bad_row(const kit_case *c, int i, int32_t *value);
-/* Upstream gradient: random, a few zeros, never 1. */
+/* Upstream gradient: random, a few zeros, never 1; or as dy= says. */
 void kit_upstream(const kit_case *c, float *dy, int64_t n);
 
 /* ---- running ---- */
