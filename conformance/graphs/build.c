@@ -196,6 +196,7 @@ static void read_text(graph_program *p, const char *text)
     p->write = kit_int(c, "write", 0);
     p->twin = kit_int(c, "twin", 0);
     p->fault = kit_int(c, "fault", 0);
+    p->check = kit_int(c, "check", 0);
 }
 
 graph_program *graph_build(const char *text)
@@ -207,6 +208,9 @@ graph_program *graph_build(const char *text)
     read_text(p, text);
     kit_rng r = graph_rng(p, "frame", 0);
     p->wild = kit_below(&r, 7) == 0;
+    p->big = kit_below(&r, 7) == 0;
+    p->most = p->big ? 20000 : 3000;
+    p->most_work = p->big ? 2e6 : 7e5;
     p->samples = 4 + kit_below(&r, 6);
     p->classes = 2 + kit_below(&r, 4);
     p->sample = kit_below(&r, 4) ? MNT_SHAPE(1 + kit_below(&r, 2), 4 + kit_below(&r, 6),

@@ -16,6 +16,7 @@
  *   feed=1 write=1   inputs, a parameter are written between the first and the others
  *   twin=1           a second graph of the model runs between the first and the others
  *   fault=1          a label or an index is out of range in the first replay
+ *   check=1          views and sums of gradients are checked on the host as well
  *   skip=HEX         nodes left out, with all that need them: what graph_shrink() adds
  */
 #ifndef GRAPHS_H

@@ -18,7 +18,7 @@ static int pick_image(graph_program *p)
         return x;
     return graph_input(p, MNT_F32,
                        MNT_SHAPE(graph_draw(p, 1, 2), graph_draw(p, 1, 2),
-                                 graph_draw(p, 4, 9), graph_draw(p, 4, 9)),
+                                 graph_size(p, 4, 9, 24), graph_size(p, 4, 9, 24)),
                        0);
 }
 
@@ -55,9 +55,9 @@ static bool draw_convolution(graph_program *p, convolution *c)
         return false;
     const int64_t *d = p->values[c->x].shape.dim;
     geometry(p, c->g, d[1]);
-    c->kh = graph_draw(p, 1, 3);
+    c->kh = graph_size(p, 1, 3, 5);
     c->kw = graph_chance(p, 70) ? c->kh : graph_draw(p, 1, 4);
-    c->out = c->g[6] * graph_draw(p, 1, graph_chance(p, 15) ? 9 : 3);
+    c->out = c->g[6] * graph_size(p, 1, graph_chance(p, 15) ? 9 : 3, 17);
     int64_t oh = places(d[2], c->kh, c->g[0], c->g[2], c->g[4]);
     int64_t ow = places(d[3], c->kw, c->g[1], c->g[3], c->g[5]);
     if (oh < 1 || ow < 1)

@@ -96,16 +96,19 @@ static int64_t size(graph_program *p, int64_t lo, int64_t hi)
 
 static bool make_matrix(graph_program *p)
 {
-    int64_t rows = size(p, 2, 9), columns = size(p, 2, 20);
-    return graph_operand(p, MNT_SHAPE(rows, columns)) >= 0;
+    int64_t rows = size(p, 2, graph_size(p, 9, 9, 70));
+    int64_t columns = size(p, 2, graph_size(p, 20, 20, 280));
+    return rows * columns <= p->most && graph_operand(p, MNT_SHAPE(rows, columns)) >= 0;
 }
 
 static bool make_image(graph_program *p)
 {
-    int64_t n = size(p, 1, 3), c = graph_draw(p, 1, 3), h = graph_draw(p, 4, 10),
+    int64_t n = size(p, 1, 3), c = graph_size(p, 1, 3, 8), h = graph_size(p, 4, 10, 28),
             w = graph_chance(p, 70) ? h : graph_draw(p, 3, 10);
-    graph_input(p, MNT_F32, MNT_SHAPE(n, c, h, w), 0);
-    return true;
+    bool fits = n * c * h * w <= p->most;
+    if (fits)
+        graph_input(p, MNT_F32, MNT_SHAPE(n, c, h, w), 0);
+    return fits;
 }
 
 static bool make_any(graph_program *p)
@@ -118,7 +121,7 @@ static bool make_any(graph_program *p)
 
 static bool make_long(graph_program *p)
 {
-    return graph_operand(p, MNT_SHAPE(graph_draw(p, 1, 600))) >= 0;
+    return graph_operand(p, MNT_SHAPE(graph_size(p, 1, 600, 9000))) >= 0;
 }
 
 static bool make_bytes(graph_program *p)

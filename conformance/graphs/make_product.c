@@ -38,7 +38,7 @@ static mnt_shape second(graph_program *p, mnt_shape x, int64_t k, bool tw)
         s = x;
     }
     int64_t out =
-        graph_chance(p, 2) ? 0 : graph_draw(p, 1, graph_chance(p, 15) ? 40 : 12);
+        graph_chance(p, 2) ? 0 : graph_size(p, 1, graph_chance(p, 15) ? 40 : 12, 140);
     s.dim[s.ndim - 2] = tw ? out : k;
     s.dim[s.ndim - 1] = tw ? k : out;
     return s;
@@ -62,7 +62,7 @@ static bool make_matmul(graph_program *p)
             return product(p, x, w, tx, !tw) >= 0;
     }
     mnt_shape want = second(p, s, s.dim[s.ndim - 1 - tx], tw);
-    if (mnt_shape_count(want) > GRAPH_MAX_COUNT)
+    if (mnt_shape_count(want) > p->most)
         return false;
     return product(p, x, graph_operand(p, want), tx, tw) >= 0;
 }
@@ -75,8 +75,8 @@ static bool make_dense_by_hand(graph_program *p)
         return false;
     mnt_shape s = p->values[x].shape;
     bool tx = graph_chance(p, 15), tw = graph_chance(p, 20);
-    int64_t k = s.dim[tx ? 0 : 1], out = graph_draw(p, 1, 20);
-    if (k * out > GRAPH_MAX_COUNT)
+    int64_t k = s.dim[tx ? 0 : 1], out = graph_size(p, 1, 20, 140);
+    if (k * out > p->most)
         return false;
     int w = graph_operand(p, tw ? MNT_SHAPE(out, k) : MNT_SHAPE(k, out));
     int y = product(p, x, w, tx, tw);
@@ -110,10 +110,11 @@ static bool make_dense(graph_program *p)
     if (x < 0)
         return false;
     const graph_value *v = &p->values[x];
-    int64_t in = v->shape.dim[1], out = graph_draw(p, 1, graph_chance(p, 10) ? 40 : 12);
+    int64_t in = v->shape.dim[1],
+            out = graph_size(p, 1, graph_chance(p, 10) ? 40 : 12, 140);
     if (graph_chance(p, 15) && in > 0)
         out = in;
-    if (in * out > GRAPH_MAX_COUNT)
+    if (in * out > p->most)
         return false;
     int64_t layer = layer_of(p, in, out);
     mnt_shape s = MNT_SHAPE(v->shape.dim[0], out);

@@ -139,7 +139,7 @@ static bool make_broadcast(graph_program *p)
         s.dim[s.ndim++] = graph_draw(p, 1, 3);
     for (int i = 0; i < from.ndim; i++)
         s.dim[s.ndim++] = from.dim[i] == 1 ? graph_draw(p, 1, 4) : from.dim[i];
-    if (mnt_shape_count(s) > GRAPH_MAX_COUNT)
+    if (mnt_shape_count(s) > p->most)
         return false;
     graph_append(p, GRAPH_broadcast, x, -1, -1);
     view_result(p, x, s);
@@ -203,7 +203,7 @@ static bool make_gather(graph_program *p)
         index = graph_input(p, MNT_I32, MNT_SHAPE(graph_draw(p, 0, 7)), rows);
     }
     s.dim[0] = p->values[index].shape.dim[0];
-    if (mnt_shape_count(s) > GRAPH_MAX_COUNT)
+    if (mnt_shape_count(s) > p->most)
         return false;
     const graph_value *t = &p->values[table];
     mnt_dtype to = t->dtype == MNT_U8 && graph_chance(p, 70) ? MNT_F32 : t->dtype;

@@ -52,6 +52,11 @@ int64_t graph_draw(graph_program *p, int64_t lo, int64_t hi)
     return lo + kit_below(&p->rng, hi - lo + 1);
 }
 
+int64_t graph_size(graph_program *p, int64_t lo, int64_t hi, int64_t big)
+{
+    return graph_draw(p, lo, p->big && graph_chance(p, 50) ? big : hi);
+}
+
 int graph_log2(int64_t n)
 {
     int b = 0;
@@ -136,8 +141,8 @@ int graph_op(graph_program *p, graph_kind kind, int a, int b, mnt_shape shape,
     int64_t n = mnt_shape_count(shape);
     bool wild = p->values[a].tainted || (b >= 0 && p->values[b].tainted);
     work += (double)n;
-    if (n < 0 || n > GRAPH_MAX_COUNT || (!wild && bound > GRAPH_MAX_BOUND) ||
-        p->work + work > GRAPH_WORK)
+    if (n < 0 || n > p->most || (!wild && bound > GRAPH_MAX_BOUND) ||
+        p->work + work > p->most_work)
         return -1;
     p->work += work;
     graph_append(p, kind, a, b, -1);

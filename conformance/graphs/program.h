@@ -14,9 +14,7 @@
 #define GRAPH_MAX_AFTER  8 /* mid, late */
 #define GRAPH_MAX_STEPS  448
 #define GRAPH_MAX_VALUES 512
-#define GRAPH_MAX_COUNT  3000 /* elements of a tensor */
-#define GRAPH_MAX_BOUND  24   /* log2 of the largest magnitude */
-#define GRAPH_WORK       7e5  /* multiply-adds of the forward part */
+#define GRAPH_MAX_BOUND  24 /* log2 of the largest magnitude */
 
 #define GRAPH_LEAF 1u /* reads nothing */
 #define GRAPH_VIEW 2u /* its result lies in its operand's memory, or may */
@@ -102,8 +100,11 @@ typedef struct graph_program {
     uint64_t seed, skip;
     int nodes, mid, late, replays;
     char end[24], opt[24], v[24];
-    bool keep, all, feed, write, twin, fault;
-    bool wild; /* convolutions take NaN too, but then have no gradient */
+    bool keep, all, feed, write, twin, fault, check;
+    bool wild;        /* convolutions take NaN too, but then have no gradient */
+    bool big;         /* sizes past the tiles of fast kernels */
+    int64_t most;     /* elements of a tensor */
+    double most_work; /* multiply-adds of the forward part */
     graph_step *steps;
     int count;
     graph_value *values;
@@ -133,6 +134,8 @@ bool graph_keeps(const graph_program *p, int value);
 /* ---- for makers ---- */
 bool graph_chance(graph_program *p, int percent);
 int64_t graph_draw(graph_program *p, int64_t lo, int64_t hi); /* [lo, hi] */
+/* The same; in a big program sometimes up to `big`. */
+int64_t graph_size(graph_program *p, int64_t lo, int64_t hi, int64_t big);
 /* A live value that fits, the latest more often; -1: none. */
 typedef bool (*graph_fits)(const graph_value *v);
 int graph_pick(graph_program *p, graph_fits fits);

@@ -382,10 +382,39 @@ static bool check_gradients(graph_session *s, const graph_step *t)
     return true;
 }
 
+/* The inputs that stand for the readers of the split value. */
+static bool split_uses(graph_session *s)
+{
+    const graph_program *p = s->p;
+    s->uses = 0;
+    for (int i = 0; i < p->count && s->split >= 0; i++) {
+        const graph_step *t = &p->steps[i];
+        int first = s->uses, n = 0;
+        for (int k = 0; t->present && t->kind != GRAPH_backward && k < t->n_in; k++)
+            n += t->in[k] == s->split;
+        if (t->kind == GRAPH_backward || first + n > GRAPH_MAX_USES)
+            break;
+        for (int k = 0; k < n; k++)
+            s->use_order[first + k] = first + n - 1 - k;
+        s->uses += n;
+    }
+    for (int k = 0; k < s->uses; k++) {
+        const graph_value *v = &p->values[s->split];
+        s->use[k] = mnt_input(s->g, v->dtype, v->shape);
+        mnt_tensor_require_grad(s->use[k]);
+        if (mnt_tensor_write(s->use[k], s->split_value, bytes_of(v->dtype, v->shape)))
+            return graph_failed(s, "check");
+    }
+    return true;
+}
+
 bool graph_record(graph_session *s)
 {
     const graph_program *p = s->p;
+    int used = 0;
     memset(s->t, 0, sizeof s->t);
+    if (!split_uses(s))
+        return false;
     for (int i = 0; i < p->count; i++) {
         const graph_step *t = &p->steps[i];
         bool backward = t->kind == GRAPH_backward;
@@ -396,6 +425,9 @@ bool graph_record(graph_session *s)
             a[k] = s->t[t->in[k]];
         if (!t->present)
             continue;
+        for (int k = 0; k < t->n_in && !backward; k++)
+            if (t->in[k] == s->split && used < s->uses)
+                a[k] = s->use[used++];
         records[t->kind](s, t, a, y);
         for (int o = 0; o < t->n_out; o++) {
             int v = t->out[o];
@@ -413,8 +445,10 @@ bool graph_record(graph_session *s)
             return false;
         if (mnt_graph_status(s->g) != MNT_OK)
             return wrong(s, t, "%.200s", mnt_last_error(s->dev));
-        if (backward && !check_gradients(s, t))
+        if (backward && s->split < 0 && !check_gradients(s, t))
             return false;
+        if (backward && s->until_backward)
+            break;
     }
     return true;
 }

@@ -10,14 +10,11 @@
 #include <string.h>
 
 /* State that an eager graph loses when it is recorded again. Random numbers go on from
- * the model's step, so an optimizer carries them; a pending fault would fail their
- * recording. */
+ * the model's step, so an optimizer carries them, unless a fault holds it back. */
 static bool eager_possible(const graph_program *p, bool backward)
 {
     bool random = graph_holds(p, GRAPH_uniform) || graph_holds(p, GRAPH_normal);
     bool steps = backward && graph_holds(p, GRAPH_optimizer) && !p->fault;
-    if (random && p->fault)
-        return false;
     return p->replays == 1 || (!graph_holds(p, GRAPH_accumulate) && (!random || steps));
 }
 
@@ -196,7 +193,7 @@ bool graph_run(mnt_device *dev, const char *text, kit_mode mode, graph_result **
     graph_program *p = graph_build(text);
     graph_session *s = kit_alloc(sizeof *s);
     int none = 0;
-    *s = (graph_session){ .dev = dev, .p = p, .mode = mode };
+    *s = (graph_session){ .dev = dev, .p = p, .mode = mode, .split = -1 };
     if (ran_count)
         *ran_count = 0;
     if (mode.eager && !eager_possible(p, mode.backward))
@@ -207,6 +204,7 @@ bool graph_run(mnt_device *dev, const char *text, kit_mode mode, graph_result **
     ok = ok && graph_open_data(s) &&
          (s->mode.eager ? run_eager(s, *r)
                         : run_replays(s, *r, ran, ran_count ? ran_count : &none));
+    ok = ok && (!p->check || graph_check(dev, p, s->mode, s->error));
     if (size)
         snprintf(error, size, "%s", ok ? "" : s->error);
     mnt_graph_destroy(s->g);

@@ -5,6 +5,8 @@
 
 #include "program.h"
 
+#define GRAPH_MAX_USES 16
+
 typedef struct graph_session {
     mnt_device *dev;
     const graph_program *p;
@@ -13,8 +15,14 @@ typedef struct graph_session {
     mnt_dataset *data; /* NULL: no batch steps */
     mnt_graph *g;
     mnt_tensor *t[GRAPH_MAX_VALUES];
-    bool forward; /* nothing from the backward pass on: the twin */
-    int set;      /* which values inputs get: 0 in the first replay, else 1 */
+    bool forward;        /* nothing from the backward pass on: the twin */
+    int set;             /* which values inputs get: 0 in the first replay, else 1 */
+    bool until_backward; /* nothing after it */
+    /* Each reader of value `split` (-1: none) gets an input of its own in its place. */
+    int split, uses;
+    const void *split_value;
+    mnt_tensor *use[GRAPH_MAX_USES];
+    int use_order[GRAPH_MAX_USES]; /* the reverse of that in which gradients meet */
     char error[KIT_SENTENCE];
 } graph_session;
 
@@ -27,6 +35,10 @@ bool graph_open_data(graph_session *s);
 /* New values for the first parameter of the model, if there is one. */
 bool graph_write_parameter(graph_session *s);
 bool graph_failed(graph_session *s, const char *what);
+
+/* check.c: false with the sentence if the graph's tensors contradict each other. */
+bool graph_check(mnt_device *dev, const graph_program *p, kit_mode mode,
+                 char error[KIT_SENTENCE]);
 
 /* ---- results (result.c) ---- */
 graph_result *graph_result_new(void);

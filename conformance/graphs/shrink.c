@@ -8,15 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FLAGS 7
+#define FAULT 5
+#define CHECK 6
+
 /* The words of a text, so that one can be changed. */
 typedef struct words {
     uint64_t seed, skip;
     int nodes, mid, late, replays;
     char end[24], opt[24], v[24];
-    int flag[6];
+    int flag[FLAGS];
 } words;
 
-static const char *const flags[6] = { "keep", "all", "feed", "write", "twin", "fault" };
+static const char *const flags[FLAGS] = { "keep", "all",   "feed", "write",
+                                          "twin", "fault", "check" };
 
 static words read_words(const char *text)
 {
@@ -27,8 +32,9 @@ static words read_words(const char *text)
     memcpy(w.end, p->end, sizeof w.end);
     memcpy(w.opt, p->opt, sizeof w.opt);
     memcpy(w.v, p->v, sizeof w.v);
-    const bool set[6] = { p->keep, p->all, p->feed, p->write, p->twin, p->fault };
-    for (int i = 0; i < 6; i++)
+    const bool set[FLAGS] = { p->keep, p->all,   p->feed, p->write,
+                              p->twin, p->fault, p->check };
+    for (int i = 0; i < FLAGS; i++)
         w.flag[i] = set[i];
     graph_program_free(p);
     return w;
@@ -50,7 +56,7 @@ static void write_words(char text[KIT_TEXT], const words *w)
         kit_append(&t, " replays=%d", w->replays);
     if (strcmp(w->v, "random") != 0)
         kit_append(&t, " v=%s", w->v);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < FLAGS; i++)
         if (w->flag[i])
             kit_append(&t, " %s=1", flags[i]);
     if (w->skip)
@@ -83,9 +89,10 @@ void graph_generate(char text[KIT_TEXT], kit_rng *r)
     }
     if (kit_below(r, 4) == 0)
         strcpy(w.v, kit_below(r, 2) ? one_of(mild, 5, r) : one_of(wild, 5, r));
-    const int odds[6] = { 2, 12, 2, 4, 4, 12 };
-    for (int i = 0; i < 6; i++)
+    const int odds[FLAGS] = { 2, 12, 2, 4, 4, 12, 5 };
+    for (int i = 0; i < FLAGS; i++)
         w.flag[i] = kit_below(r, odds[i]) == 0;
+    w.flag[CHECK] = w.flag[CHECK] && !w.flag[FAULT];
     write_words(text, &w);
 }
 
@@ -128,7 +135,7 @@ static bool try_words(trial *t, const words *w)
 static void drop_flags(trial *t)
 {
     words w = t->best;
-    for (int i = 0; i < 6; i++, w = t->best)
+    for (int i = 0; i < FLAGS; i++, w = t->best)
         if (w.flag[i]) {
             w.flag[i] = 0;
             try_words(t, &w);
