@@ -111,7 +111,8 @@ typedef union mnt_args {
 #define MNT_MAX_IN  6
 #define MNT_MAX_OUT 3
 
-/* Where an operand lies and how it is shaped. Strides in elements, >= 0. */
+/* Where an operand lies and how it is shaped. Strides in elements, >= 0; offsets and
+ * strides may exceed 32 bits, and an offset is a multiple of the element's size only. */
 typedef struct mnt_operand {
     void *buffer;    /* as the backend's alloc() returned it; NULL: operand absent */
     uint64_t offset; /* bytes from the buffer's start to element 0 */
@@ -175,12 +176,14 @@ typedef struct mnt_program {
 typedef struct mnt_host {
     size_t size;
     void *self;
-    void *(*alloc)(void *self, size_t bytes); /* zeroed; NULL on failure */
+    void *(*alloc)(void *self, size_t bytes); /* zeroed; NULL on failure, which the call
+                                                 answers with NO_MEMORY */
     void (*free)(void *self, void *p);
     void (*log)(void *self, mnt_log_level level, const char *text);
     /* Stores the sentence for mnt_last_error() and returns `status`. */
     mnt_status (*fail)(void *self, mnt_status status, const char *sentence);
-    /* True once after mnt_device_interrupt(): stop at this step boundary. */
+    /* True once after mnt_device_interrupt(): stop at this step boundary. submit() asks
+     * before its first step and then as often as it likes. */
     bool (*interrupted)(void *self);
 } mnt_host;
 
@@ -200,6 +203,7 @@ typedef struct mnt_backend_info {
     uint64_t memory_bytes;
 } mnt_backend_info;
 
+/* All zero but kernel until profile() is turned on. */
 typedef struct mnt_cmd_timing {
     const char *kernel; /* the variant chosen by prepare(); belongs to the program */
     int64_t calls;
@@ -211,7 +215,9 @@ typedef struct mnt_cmd_timing {
 /*
  * The vtable. All pointers are required. Version rule: fields are only appended; `abi`
  * changes when one changes meaning. Calls on one context come from one thread at a
- * time, except that host->interrupted may turn true at any moment.
+ * time, except that host->interrupted may turn true at any moment. A call that fails
+ * tells host->fail() one sentence and leaves nothing behind. The caller's floating-point
+ * environment is the same after each call, and whatever it is, bits are the same.
  */
 typedef struct mnt_backend {
     size_t size;
@@ -220,13 +226,15 @@ typedef struct mnt_backend {
 
     /* How many devices there are; 0 when the backend cannot run here. */
     int (*devices)(void);
+    /* NOT_FOUND for an index outside [0, devices()); INVALID, naming the word, for a
+     * `force` that is malformed or has an unknown op or variant. */
     mnt_status (*open)(const mnt_backend_config *config, void **ctx);
     void (*close)(void *ctx);
     void (*info)(void *ctx, mnt_backend_info *out);
 
-    /* Memory. alloc of 0 bytes is allowed. write and read are ordered after what was
-     * submitted; read waits. release may come while work is queued: it takes effect
-     * after. */
+    /* Memory. alloc gives zeroed memory; 0 bytes are allowed. write and read are ordered
+     * after what was submitted, at any byte offset; read waits. release may come while
+     * work is queued: it takes effect after. */
     mnt_status (*alloc)(void *ctx, uint64_t bytes, void **buffer);
     void (*release)(void *ctx, void *buffer);
     mnt_status (*write)(void *ctx, void *buffer, uint64_t offset, const void *data,
@@ -235,7 +243,7 @@ typedef struct mnt_backend {
                        uint64_t bytes);
 
     /* Whether prepare() would take this command (buffers and offsets are not yet set).
-     */
+     * No for whatever mnt_cmd_valid() denies: an op of a newer library, say. */
     bool (*supports)(void *ctx, const mnt_cmd *cmd);
     /* UNSUPPORTED, with a sentence, for a command it lacks or a forced variant that
      * cannot run it. */
@@ -243,6 +251,7 @@ typedef struct mnt_backend {
     /* Queues n replays. *done: replays finished or queued; less than n only with
      * MNT_INTERRUPTED or a failure. */
     mnt_status (*submit)(void *ctx, void *prepared, int64_t n, int64_t *done);
+    /* May come while replays are queued: they are finished. */
     void (*discard)(void *ctx, void *prepared);
     mnt_status (*wait)(void *ctx);
 
@@ -275,6 +284,9 @@ MNT_API const mnt_backend *mnt_backend_find(const char *name);
 MNT_API int64_t mnt_operand_count(const mnt_operand *o);
 /* True if the operand is row-major without gaps. */
 MNT_API bool mnt_operand_contiguous(const mnt_operand *o);
+/* Whether op, data types and ranks are those of a row of ops.def; dims are not looked
+ * at. Commands of this library are valid; supports() begins by asking. */
+MNT_API bool mnt_cmd_valid(const mnt_cmd *cmd);
 
 #ifdef __cplusplus
 }
