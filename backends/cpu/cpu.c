@@ -74,6 +74,11 @@ static mnt_status cpu_open(const mnt_backend_config *config, void **ctx)
 {
     const mnt_host *host = config->host;
     *ctx = NULL;
+    if (config->index < 0 || config->index >= cpu_devices()) {
+        char text[64];
+        snprintf(text, sizeof text, "cpu: device %d, but there is one", config->index);
+        return host->fail(host->self, MNT_NOT_FOUND, text);
+    }
     int threads = config->threads > 0 ? config->threads : cpu_processors();
     if (config->threads < 0 || config->threads > CPU_POOL_MAX_THREADS) {
         char text[96];

@@ -27,7 +27,7 @@ const cpu_kernel *cpu_choose(const cpu_context *ctx, const mnt_cmd *cmd,
                              const char **forced)
 {
     *forced = NULL;
-    if ((unsigned)cmd->op >= MNT_OP_COUNT)
+    if (!mnt_cmd_valid(cmd))
         return NULL;
     *forced = ctx->force.op[cmd->op];
     const cpu_kernel *kernel = NULL;
@@ -43,7 +43,8 @@ static size_t put_shapes(char *text, size_t size, const mnt_operand *o, int coun
         if (!o[i].buffer)
             continue;
         int n = snprintf(text + used, size - used, " %s[", mnt_dtype_name(o[i].dtype));
-        for (int d = 0; d < o[i].ndim && n >= 0 && used + (size_t)n < size; d++)
+        int ndim = o[i].ndim < MNT_MAX_DIMS ? o[i].ndim : MNT_MAX_DIMS;
+        for (int d = 0; d < ndim && n >= 0 && used + (size_t)n < size; d++)
             n += snprintf(text + used + n, size - used - (size_t)n,
                           d ? ",%lld" : "%lld", (long long)o[i].dim[d]);
         if (n < 0 || used + (size_t)n + 2 > size)
