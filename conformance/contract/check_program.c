@@ -201,7 +201,12 @@ CHECK(wrong_dtype_refused)
     }
 }
 
-/* One dim less than the op needs, or more than there can be. Ops on any rank only. */
+static bool any_rank(mnt_op op)
+{
+    return op == MNT_OP_ID_fill || op == MNT_OP_ID_uniform || op == MNT_OP_ID_normal;
+}
+
+/* One dim less than the op needs, more than there can be, or below none. */
 CHECK(wrong_rank_refused)
 {
     for (int op = 0; op < MNT_OP_COUNT && !rig_stopped(r); op++) {
@@ -219,8 +224,9 @@ CHECK(wrong_rank_refused)
                 mnt_operand *o = sample_operand(&bad, i);
                 const int ranks[] = { o->ndim - 1, MNT_MAX_DIMS + 1, -1 };
                 o->ndim = ranks[k];
-                /* A vector less its axis is one element, which some ops may take. */
-                if (k == 0 && o->ndim < 1)
+                /* Those that only write take any rank; a vector less its axis is still
+                 * an element. */
+                if (k == 0 && (o->ndim < 1 || (i >= MNT_MAX_IN && any_rank(bad.op))))
                     continue;
                 snprintf(what, sizeof what, "%s with %s of %d dims",
                          mnt_op_name(bad.op), sample_name(name, i), o->ndim);

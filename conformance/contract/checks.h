@@ -86,7 +86,29 @@
     X(far_table_u8, "far-table-of-u8")                                                 \
     X(big_relu, "big-relu")                                                            \
     X(big_sum, "big-sum")                                                              \
-    X(big_copy, "big-copy")
+    X(big_copy, "big-copy")                                                            \
+    X(twins_in_one_program, "like-commands-in-one-program")                            \
+    X(twins_in_successive_programs, "like-commands-in-successive-programs")            \
+    X(twins_eager, "like-commands-executed-at-once")                                   \
+    X(inputs_start_zeroed, "inputs-start-zeroed")                                      \
+    X(ones_of_every_length, "ones-of-every-length")                                    \
+    X(fault_reported_once, "a-fault-is-reported-once")                                 \
+    X(train_as_reference, "training-as-the-reference")                                 \
+    X(train_again, "training-again")                                                   \
+    X(train_in_pieces, "training-in-pieces")                                           \
+    X(train_one_by_one, "training-one-by-one")                                         \
+    X(train_watched, "training-watched")                                               \
+    X(train_on_two_devices, "training-on-two-devices")                                 \
+    X(train_two_models, "training-beside-another-model")                               \
+    X(train_profiled, "training-profiled")                                             \
+    X(train_guarded, "training-guarded")                                               \
+    X(train_keeping_all, "training-keeping-all")                                       \
+    X(train_unfused, "training-unfused")                                               \
+    X(train_in_another_order, "training-created-in-another-order")                     \
+    X(train_interrupted, "training-interrupted")                                       \
+    X(train_on_a_used_device, "training-on-a-used-device")                             \
+    X(train_beside_destroyed_graphs, "training-beside-destroyed-graphs")               \
+    X(train_destroyed_at_once, "training-destroyed-at-once")
 
 #define DECLARE_CHECK(id, words)                                                       \
     contract_outcome contract_##id(const contract_subject *s, char *text, size_t size);
