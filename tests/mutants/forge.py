@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""Building mutants: the build tree's own commands, for the mutated files only; every
+other object is the build tree's. An overlay of links to the sources holds the mutated
+files, so that includes by relative path find them."""
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from mutants import ROOT, ListError
+
+FOLDERS = ("backends/cpu", "lib", "include")
+
+
+class Tree:
+    """A build tree, as far as mutants need it."""
+
+    def __init__(self, build):
+        self.build = Path(build).resolve()
+        database = self.build / "compile_commands.json"
+        if not database.is_file():
+            raise ListError(f"{self.build} is no build tree with compile_commands.json")
+        self.commands = {}  # file -> {isa or "": (arguments, object)}
+        for c in json.loads(database.read_text()):
+            path = Path(c["file"]).resolve()
+            if ROOT not in path.parents:
+                continue
+            args = c.get("arguments") or shlex.split(c["command"])
+            out = args[args.index("-o") + 1]
+            isa = next((a[10:] for a in args if a.startswith("-DCPU_ISA=")), "")
+            name = str(path.relative_to(ROOT))
+            self.commands.setdefault(name, {})[isa] = (args, Path(c["directory"]) / out)
+        self.soname = os.readlink(self.build / "libmnt.so")
+        self.entry = next(o for f, c in self.commands.items()
+                          if f == "tests/mutants/plugin.c" for _, o in c.values())
+
+    def best_isa(self):
+        """The set of kernels that the backend chooses here."""
+        compiled = self.commands["backends/cpu/table.c"]
+        try:
+            flags = set(Path("/proc/cpuinfo").read_text().split())
+        except OSError:
+            flags = set()
+        needs = {"avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+                 "avx2": {"avx2", "fma", "f16c"}, "neon": set()}
+        for isa, need in needs.items():
+            if isa in compiled and need <= flags:
+                return isa
+        return "generic"
+
+    def objects(self, *folders):
+        return {o: str(o) for f, c in self.commands.items()
+                if f.startswith(folders) for _, o in c.values()}
+
+
+class Slot:
+    """The overlay and objects of one job; one mutant at a time."""
+
+    def __init__(self, tree, folder):
+        self.tree, self.folder = tree, Path(folder)
+        self.sources = self.folder / "src"
+        for top in FOLDERS:
+            for path in (ROOT / top).rglob("*"):
+                if path.is_file():
+                    self.link(path.relative_to(ROOT))
+
+    def link(self, name):
+        to = self.sources / name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.unlink(missing_ok=True)
+        to.symlink_to(ROOT / name)
+
+    def write(self, texts):
+        for name, text in texts.items():
+            (self.sources / name).unlink()
+            (self.sources / name).write_text(text)
+
+    def restore(self, texts):
+        for name in texts:
+            self.link(name)
+
+    def compile(self, file, isa, flags, out):
+        args, object_file = self.tree.commands[file][isa]
+        new, skip = [args[0], f"-I{self.sources}/include"], False
+        for arg in args[1:]:
+            if skip:
+                skip = False
+            elif arg in ("-o", "-MF", "-MT"):
+                skip = True
+            elif arg.startswith("-W") or arg in ("-c", "-MD", str(ROOT / file)):
+                pass
+            elif arg.startswith("-O") and not flags:
+                pass # no level changes a bit, and mutants compile faster without
+            else:
+                new.append(arg)
+        new += (flags or ["-O1"]) + ["-w", "-c", str(self.sources / file), "-o", str(out)]
+        done = subprocess.run(new, capture_output=True, text=True)
+        if done.returncode:
+            raise ListError(f"{file} does not compile:\n{done.stderr[:2000]}")
+        return object_file
+
+    def build(self, m, texts, isa):
+        """The plugin, or the library, with the mutant in it."""
+        self.write(texts)
+        try:
+            objects = self.tree.objects(*(("lib/", "backends/cpu/") if m.in_library
+                                          else ("backends/cpu/",)))
+            for i, file in enumerate(m.compile):
+                if file not in self.tree.commands:
+                    raise ListError(f"{m.where}: {m.id}: {file} is not built")
+                sets = self.tree.commands[file]
+                mutated = self.folder / f"{i}.o"
+                try:
+                    was = self.compile(file, isa if isa in sets else "", m.flags, mutated)
+                except ListError as e:
+                    raise ListError(f"{m.where}: {m.id}: {e}") from None
+                objects[was] = str(mutated)
+        finally:
+            self.restore(texts)
+        return self.join(list(objects.values()), m.in_library)
+
+    def join(self, objects, library):
+        cc = next(iter(self.tree.commands["backends/cpu/cpu.c"].values()))[0][0]
+        if library:
+            out = self.folder / self.tree.soname
+            args = ["-Wl,-soname," + self.tree.soname, "-lz", "-ljansson", "-ldl"]
+        else:
+            out = self.folder / "mutant.so"
+            objects = [str(self.tree.entry)] + objects
+            args = []
+        out.unlink(missing_ok=True)
+        done = subprocess.run([cc, "-shared", "-pthread", "-o", str(out)] + objects +
+                              args + ["-lm"], capture_output=True, text=True)
+        if done.returncode:
+            raise ListError(f"linking failed:\n{done.stderr[:2000]}")
+        return out
+
+    def base(self):
+        """The plugin without any mutation: what the controls run."""
+        made = self.join(list(self.tree.objects("backends/cpu/").values()), False)
+        return Path(shutil.move(made, self.folder.parent / "base.so"))
