@@ -315,7 +315,7 @@ class Shader:
             "max_threads": self.number(most, "max_total_threads_per_threadgroup")
             if most else 0,
             "words": {x.text for x in self.t[end + 1:stop] if x.kind == "name"},
-            "arrays": [], "layout": [], "token": token,
+            "arrays": [], "layout": [], "consts": {}, "token": token,
         }
         if self.target == "host":
             self.t[k].out = "(__attribute__((unused)) mtl_context mtl_c" + (", " if end > k + 1 else "")
@@ -407,6 +407,13 @@ class Shader:
                     stop += 1
                 kernel["layout"].append(self.source(i, stop + 1))
                 i = stop
+            elif starts and depth == 1 and x == "const":
+                stop = next(j for j in range(i, end) if self.text(j) in "=;([")
+                if self.text(stop) == "=":
+                    semicolon = next(j for j in range(stop, end)
+                                     if self.text(j) == ";")
+                    kernel["consts"][self.text(stop - 1)] = self.t[i:semicolon + 1]
+                i = stop
             i += 1
 
     def variable(self, kernel, i, depth):
@@ -455,9 +462,19 @@ class Shader:
             if self.t[at].kind != "name" or self.text(k) not in (",", ";") or not kind:
                 self.t[i].fail("a threadgroup variable of a form that is not known")
             declared.append((name, self.source(at + 1, k), self.t[at].line))
+            if self.target == "host":
+                self.need_consts(kernel, self.t[at + 1:k])
             at = k + 1
         self.declare(kernel, begin, i, stop, kind, declared, alignment)
         return stop + 1
+
+    def need_consts(self, kernel, tokens):
+        """Constants of the body that the dimensions name, into the layout."""
+        for x in tokens:
+            found = kernel["consts"].pop(x.text, None)
+            if found:
+                self.need_consts(kernel, found)
+                kernel["layout"].append(" ".join(y.out for y in found))
 
     def declare(self, kernel, begin, at, stop, kind, declared, alignment):
         if self.target == "nvptx":

@@ -14,7 +14,7 @@ cmake_path(GET METALSIM_ROOT PARENT_PATH METALSIM_ROOT)
 
 set(METALSIM_FLAGS -std=c++17 -g -fPIC -shared -fvisibility=hidden -ffp-contract=off
     -ffreestanding -nostdinc -nostdinc++
-    -Wall -Wextra -Wno-unused-function -Werror
+    -Wall -Wextra -Wno-unused-function -Wno-unused-parameter -Werror
     -Wpre-c++17-compat -Wdouble-promotion -Wvla -flax-vector-conversions=none)
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64)
     list(APPEND METALSIM_FLAGS -march=x86-64-v3) # fma as one instruction
