@@ -30,6 +30,7 @@ typedef enum pattern {
     EQUAL,
     ONES,
     NEAR,
+    AWAY,
     HOLES,
     NINF,
     ONE_NAN,
@@ -39,8 +40,9 @@ typedef enum pattern {
 } pattern;
 
 static const char *const names[PATTERNS] = {
-    "random", "ties", "zeros", "special", "subnormal", "large", "huge", "wide",
-    "equal",  "ones", "near",  "holes",   "ninf",      "nan",   "inf",  "spaced",
+    "random", "ties", "zeros", "special", "subnormal", "large",
+    "huge",   "wide", "equal", "ones",    "near",      "away",
+    "holes",  "ninf", "nan",   "inf",     "spaced",
 };
 
 static float one_of(pattern p, kit_rng *r)
@@ -68,6 +70,8 @@ static float one_of(pattern p, kit_rng *r)
         return 1.0f;
     case NEAR:
         return 1e4f + u * 1e-2f;
+    case AWAY:
+        return u < 0 ? u - 0.5f : u + 0.5f;
     case HOLES:
         return kit_below(r, 4) ? -INFINITY : u;
     case NINF:

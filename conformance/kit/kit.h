@@ -125,7 +125,8 @@ void kit_generate(const kit_op *op, kit_rng *r, char text[KIT_TEXT]);
 void kit_case_init(kit_case *c, const kit_op *op, const char *text);
 void kit_case_free(kit_case *c);
 /* An f32 array by pattern name: random ties zeros special nan nan<place> inf ninf holes
- * (-inf and few others) subnormal large huge equal ones near (1e4 +- 0.01) spaced wide. */
+ * (-inf and few others) subnormal large huge equal ones near (1e4 +- 0.01) away (from 0)
+ * spaced wide. */
 void kit_fill(float *x, int64_t n, const char *pattern, kit_rng *r);
 /* [replays, shape]. */
 mnt_shape kit_stacked(const kit_case *c, mnt_shape shape);

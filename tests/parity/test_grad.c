@@ -3,7 +3,8 @@
  * Gradients against finite differences: (f(x+h) - f(x-h)) / 2h of the oracle's forward
  * in double, contracted with the random upstream gradient, for every element of every
  * input. Both the library's f32 gradient and the oracle's own backward formula must
- * agree with it, so neither can be wrong alone.
+ * agree with it, so neither can be wrong alone. The cases are gradients.def and tiny
+ * random ones of every op.
  */
 #include "../../conformance/kit/kit.h"
 #include "../support/support.h"
@@ -21,7 +22,9 @@ static const struct table_row {
 #undef CASE
 };
 
-#define STEP 1e-5
+#define STEP      1e-5
+#define GENERATED 100 /* random cases of each op */
+#define ELEMENTS  90  /* of all inputs of one */
 
 typedef struct check {
     const kit_op *op;
@@ -131,15 +134,62 @@ static void run_text(void *ctx, const char *text)
     kit_case_free(&c);
 }
 
+static bool finite_result(const kit_case *c)
+{
+    ora in[KIT_MAX_IN];
+    for (int i = 0; i < c->n; i++)
+        in[i] = kit_operand(c, i);
+    ora y = c->op->forward(c, in);
+    bool ok = y.count > 0;
+    for (int64_t i = 0; i < y.count; i++)
+        ok = ok && isfinite(y.v[i]);
+    for (int i = 0; i < c->n; i++)
+        ora_free(&in[i]);
+    ora_free(&y);
+    return ok;
+}
+
+/* Tiny, with a gradient and a result that differences can tell. */
+static bool suits(const kit_op *op, const char *text)
+{
+    kit_case c;
+    kit_case_init(&c, op, text);
+    int64_t elements = 0;
+    for (int i = 0; i < c.n; i++)
+        elements += mnt_shape_count(c.in[i].base_shape);
+    bool ok = c.backward && elements > 0 && elements <= ELEMENTS && finite_result(&c);
+    kit_case_free(&c);
+    return ok;
+}
+
+/* Values that pass a kink are spaced, a divisor stays away from 0. */
+static void run_generated(check *k)
+{
+    kit_rng r = { 1 };
+    for (int done = 0, drawn = 0; done < GENERATED; drawn++) {
+        kit_text t = { .s = "", .work = 20 + 5 * (drawn % 20) };
+        if (drawn > 100 * GENERATED)
+            fail_msg("%s: only %d tiny cases", k->op->name, done);
+        k->op->generate(&t, &r);
+        kit_append(&t, " v=spaced v1=%s v2=spaced",
+                   strcmp(k->op->name, "div") ? "spaced" : "away");
+        if (!suits(k->op, t.s))
+            continue;
+        run_text(k, t.s);
+        done++;
+    }
+}
+
 static void test_one_op(void **state)
 {
     check k = { .op = *state, .dev = sup_open("", 2) };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].op, k.op->name))
             kit_expand(rows[i].text, run_text, &k);
-    mnt_device_close(k.dev);
     if (!k.ran)
         fail_msg("%s has a gradient but no case", k.op->name);
+    run_generated(&k);
+    mnt_device_close(k.dev);
     if (k.failed)
         fail_msg("%s: %d of %d cases failed", k.op->name, k.failed, k.ran);
 }
