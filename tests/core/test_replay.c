@@ -124,7 +124,7 @@ static void test_hundred_runs(void **state)
 }
 
 /* The batch, the learning rate and the random counter move on by themselves inside one
- * submission; test_state.c looks at their values step by step. */
+ * submission; the kit ops with state look at their values step by step. */
 static void test_nothing_baked_in(void **state)
 {
     (void)state;
