@@ -119,6 +119,7 @@ class Shader:
         self.entries = []  # (entry name, kernel, template arguments, token)
         self.calls = {}  # function or struct name -> names in its body
         self.check_words()
+        self.check_pointers()
         self.read()
         self.check_entries()
         self.find_collectives()
@@ -218,6 +219,55 @@ class Shader:
                 x.fail(f"{x.text} is a double: write {x.text}f")
             if x.kind == "name" and x.text == "function_constant":
                 x.fail("function constants are not used: instantiate a template")
+
+    def check_pointers(self):
+        """Every pointer and reference names the address space it points into: in
+        parameters, declarations and casts. All this goes by the look of the tokens: a
+        row of names and then * or &, where an expression cannot stand."""
+        for i, x in enumerate(self.t):
+            if x.text not in "(,;{}" or self.text(i + 1) in ("return", "else"):
+                continue
+            j, words = i + 1, []
+            while j < len(self.t):
+                if self.t[j].kind == "name":
+                    words.append(self.text(j))
+                elif self.text(j) == "<" and words and self.is_template_list(j):
+                    j = self.close_angle(j)
+                elif self.text(j) != "::":
+                    break
+                j += 1
+            stars = 0
+            while self.text(j) in ("*", "&", "&&", "const"):
+                stars += self.text(j) != "const"
+                j += 1
+            if not words or not stars or any(w in SPACES for w in words):
+                continue
+            cast = x.text == "(" and self.text(j) == ")"
+            named = self.t[j].kind == "name" and self.text(j + 1) in ("=", ";", ",", ")", "[")
+            if cast or named and self.declares(i, words, j):
+                self.t[j - 1].fail("a pointer or reference without an address space "
+                                   "(device, constant, threadgroup or thread)")
+
+    def is_template_list(self, i):
+        """Whether the < at i opens template arguments: a > comes before the end of what
+        could be one."""
+        for j in range(i + 1, min(i + 40, len(self.t))):
+            if self.text(j) == ">":
+                return True
+            if self.text(j) in ("(", ")", ";", "{", "}", "&&", "||"):
+                return False
+        return False
+
+    def declares(self, i, words, j):
+        """Whether `words * name` after token i is a declaration, not a product."""
+        if self.text(i) in (";", "{", "}"):
+            return self.text(j + 1) in ("=", ";", ",", "[")
+        known = {"const", "volatile", "auto", "void", "bool", "char", "uchar", "short",
+                 "ushort", "int", "uint", "long", "ulong", "unsigned", "signed", "float",
+                 "half", "size_t", "struct"}
+        return len(words) > 1 or words[0] in known or \
+            bool(re.fullmatch(r"(u?int(8|16|32|64)_t|(u?(char|short|int)|half|float|bool)"
+                              r"[234]|[A-Z]\w*_args|mnt_\w+_args)", words[0]))
 
     def read(self):
         i, start, template, pre = 0, 0, None, {}
@@ -585,7 +635,7 @@ class Shader:
         entries = (self.emit_host(digest) if self.target == "host"
                    else self.emit_nvptx(digest))
         return ("/* Made by shaders/tools/rewrite.py. */\n#include <metal_stdlib>\n"
-                + text + '\n#line 1 "entry points"\n' + entries)
+                + text + '\n#line 1 "entry-points"\n' + entries)
 
     def emit_host(self, digest):
         out, rows = [], []

@@ -67,14 +67,16 @@ function(metalsim_image target)
             --cpp ${METALSIM_CXX} -o ${cpp} --table ${cpp}.json ${flat}
         DEPENDS ${flat} ${tools}/rewrite.py VERBATIM)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${target}.runtime.o)
+    set(shims -isystem ${METALSIM_ROOT}/shaders/shim -isystem ${METALSIM_DIR}/shim)
     add_custom_command(OUTPUT ${image}
+        COMMAND ${Python3_EXECUTABLE} ${tools}/lint.py --clang ${METALSIM_CXX} --
+            ${METALSIM_FLAGS} ${shims} ${cpp}
         COMMAND ${METALSIM_CXX} -x c -std=gnu11 -O2 -g -fPIC -fvisibility=hidden
             -c ${runtime} -o ${object}
-        COMMAND ${METALSIM_CXX} ${flags} -isystem ${METALSIM_ROOT}/shaders/shim
-            -isystem ${METALSIM_DIR}/shim ${cpp} ${object} -o ${image}
+        COMMAND ${METALSIM_CXX} ${flags} ${shims} ${cpp} ${object} -o ${image}
         COMMAND ${Python3_EXECUTABLE} ${METALSIM_DIR}/tools/seal ${image}
         DEPENDS ${cpp} ${shim} ${METALSIM_ROOT}/shaders/shim/metal_stdlib
-            ${METALSIM_DIR}/tools/seal
+            ${METALSIM_DIR}/tools/seal ${tools}/lint.py
         COMMENT "Shader image ${target}.metallib (${arg_KIND})" VERBATIM)
     add_custom_target(${target} ALL DEPENDS ${image})
     set_target_properties(${target} PROPERTIES METALSIM_IMAGE ${image}
