@@ -12,7 +12,7 @@ set(METALSIM_DIR ${CMAKE_CURRENT_LIST_DIR})
 cmake_path(GET METALSIM_DIR PARENT_PATH METALSIM_ROOT)
 cmake_path(GET METALSIM_ROOT PARENT_PATH METALSIM_ROOT)
 
-set(METALSIM_FLAGS -std=c++17 -g -fPIC -shared -fvisibility=hidden -ffp-contract=off
+set(METALSIM_FLAGS -std=c++17 -g -fPIC -fvisibility=hidden -ffp-contract=off
     -ffreestanding -nostdinc -nostdinc++
     -Wall -Wextra -Wno-unused-function -Wno-unused-parameter -Werror
     -Wpre-c++17-compat -Wdouble-promotion -Wvla -flax-vector-conversions=none)
@@ -36,7 +36,7 @@ function(metalsim_image target)
     set(flat ${CMAKE_CURRENT_BINARY_DIR}/${target}.flat.metal)
     set(cpp ${CMAKE_CURRENT_BINARY_DIR}/${target}.cpp)
     set(runtime ${METALSIM_DIR}/shim/image_runtime.c)
-    set(flags ${METALSIM_FLAGS} -O2)
+    set(flags ${METALSIM_FLAGS} -shared -O2)
     if(arg_KIND STREQUAL race)
         list(APPEND flags -O1 -fsanitize=thread)
         set(runtime ${METALSIM_DIR}/shim/race_runtime.c)
