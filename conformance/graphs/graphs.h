@@ -14,7 +14,7 @@
  *   v=W              values of some inputs (kit_fill)
  *   keep=1 all=1     some tensors are kept, every tensor is
  *   feed=1 write=1   inputs, a parameter are written between the first and the others
- *   twin=1           a second graph of the model runs between the first and the others
+ *   twin=1           a second graph of the model runs after the first and the last
  *   fault=1          a label or an index is out of range in the first replay
  *   check=1          views and sums of gradients are checked on the host as well
  *   skip=HEX         nodes left out, with all that need them: what graph_shrink() adds

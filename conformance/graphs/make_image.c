@@ -110,6 +110,8 @@ static int pool(graph_program *p, int x)
         k[2 + i] = graph_chance(p, 40) ? 0 : graph_draw(p, 1, 3);
         k[4 + i] = graph_chance(p, 30) ? k[i] / 2 : 0;
     }
+    if (!plain && graph_chance(p, 40)) /* nearly the plain one */
+        k[0] = k[1] = 2;
     for (int i = 0; i < 2; i++) {
         s.dim[2 + i] =
             places(s.dim[2 + i], k[i], k[2 + i] ? k[2 + i] : k[i], k[4 + i], 1);

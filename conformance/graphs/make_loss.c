@@ -39,7 +39,9 @@ static bool make_both(graph_program *p)
     if (z < 0)
         return false;
     int q = graph_op(p, GRAPH_softmax, z, -1, p->values[z].shape, 0, 0);
-    return q >= 0 && cross_entropy(p, graph_chance(p, 50) ? z : q) >= 0;
+    if (q >= 0 && graph_chance(p, 30) && cross_entropy(p, z) < 0)
+        return false;
+    return q >= 0 && cross_entropy(p, graph_chance(p, 60) ? z : q) >= 0;
 }
 
 static bool differentiable(const graph_value *v)
@@ -76,20 +78,19 @@ static int entropy_end(graph_program *p)
     return cross_entropy(p, z);
 }
 
-int graph_loss(graph_program *p, const char *kind)
+/* The entropy of logits that another one reads already, with labels of its own. */
+static int other_entropy(graph_program *p, int y)
 {
-    if (!strcmp(kind, "ce")) {
-        int y = entropy_end(p);
-        if (y >= 0)
-            return y;
-    }
-    int x = graph_pick(p, differentiable);
-    if (x < 0 || !strcmp(kind, "dy"))
-        return x;
-    int y = reduced(p, strcmp(kind, "sum") ? GRAPH_mean : GRAPH_sum, x);
-    if (strcmp(kind, "two") != 0 || y < 0)
-        return y;
-    int other = graph_chance(p, 50) ? entropy_end(p) : -1;
+    const graph_step *t = &p->steps[p->values[y].step];
+    if (t->kind == GRAPH_cross_entropy && graph_chance(p, 60))
+        return cross_entropy(p, t->in[0]);
+    return entropy_end(p);
+}
+
+/* y + 0.25 other */
+static int two_losses(graph_program *p, int y)
+{
+    int other = graph_chance(p, 60) ? other_entropy(p, y) : -1;
     if (other < 0)
         other = reduced(p, GRAPH_sum, graph_pick(p, differentiable));
     if (other < 0)
@@ -98,10 +99,25 @@ int graph_loss(graph_program *p, const char *kind)
                           p->values[other].bound, 0);
     if (scaled < 0)
         return y;
-    p->steps[p->count - 1].f[0] = 0.25f;
+    p->steps[p->count - 1].f[0] = graph_chance(p, 30) ? 1.0f : 0.25f;
     int total = graph_op(p, GRAPH_add, y, scaled, (mnt_shape){ 0 },
                          p->values[scaled].bound + 1, 0);
     return total < 0 ? y : total;
+}
+
+int graph_loss(graph_program *p, const char *kind)
+{
+    bool two = !strcmp(kind, "two");
+    if (!strcmp(kind, "ce") || (two && graph_chance(p, 50))) {
+        int y = entropy_end(p);
+        if (y >= 0)
+            return two ? two_losses(p, y) : y;
+    }
+    int x = graph_pick(p, differentiable);
+    if (x < 0 || !strcmp(kind, "dy"))
+        return x;
+    int y = reduced(p, strcmp(kind, "sum") ? GRAPH_mean : GRAPH_sum, x);
+    return two && y >= 0 ? two_losses(p, y) : y;
 }
 
 const graph_maker graph_loss_makers[] = {

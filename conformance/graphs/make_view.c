@@ -85,10 +85,9 @@ static bool make_reshape(graph_program *p)
     return true;
 }
 
-static bool make_permute(graph_program *p)
+static bool permute_of(graph_program *p, int x)
 {
-    int x = graph_pick(p, has_dims);
-    if (x < 0)
+    if (x < 0 || p->values[x].shape.ndim == 0)
         return false;
     mnt_shape from = p->values[x].shape, s = from;
     int order[MNT_MAX_DIMS];
@@ -108,10 +107,14 @@ static bool make_permute(graph_program *p)
     return true;
 }
 
-static bool make_slice(graph_program *p)
+static bool make_permute(graph_program *p)
 {
-    int x = graph_pick(p, has_dims);
-    if (x < 0)
+    return permute_of(p, graph_pick(p, has_dims));
+}
+
+static bool slice_of(graph_program *p, int x)
+{
+    if (x < 0 || p->values[x].shape.ndim == 0)
         return false;
     mnt_shape s = p->values[x].shape;
     int axis = (int)graph_draw(p, 0, s.ndim - 1);
@@ -126,6 +129,11 @@ static bool make_slice(graph_program *p)
     s.dim[axis] = length;
     view_result(p, x, s);
     return true;
+}
+
+static bool make_slice(graph_program *p)
+{
+    return slice_of(p, graph_pick(p, has_dims));
 }
 
 static bool make_broadcast(graph_program *p)
@@ -215,9 +223,34 @@ static bool make_gather(graph_program *p)
     return true;
 }
 
+/* A slice with an offset, and views of it. */
+static bool make_view_of_view(graph_program *p)
+{
+    if (!make_slice(p))
+        return false;
+    int64_t more = graph_draw(p, 1, 3);
+    for (int64_t i = 0; i < more; i++) {
+        int x = p->value_count - 1;
+        bool hidden = graph_chance(p, 50);
+        int64_t n = mnt_shape_count(p->values[x].shape);
+        int64_t way = graph_draw(p, 0, 3);
+        if (way == 0)
+            graph_reshaped(p, x, factored(p, n));
+        else if (!(way == 1 ? permute_of(p, x) : slice_of(p, x)))
+            return true;
+        p->values[x].hidden = hidden;
+    }
+    return true;
+}
+
 const graph_maker graph_view_makers[] = {
-    { "reshape", 6, make_reshape },       { "permute", 6, make_permute },
-    { "slice", 7, make_slice },           { "broadcast", 3, make_broadcast },
-    { "contiguous", 3, make_contiguous }, { "cast", 3, make_cast },
-    { "gather", 4, make_gather },         { 0 },
+    { "reshape", 6, make_reshape },
+    { "permute", 6, make_permute },
+    { "slice", 6, make_slice },
+    { "view_of_view", 5, make_view_of_view },
+    { "broadcast", 3, make_broadcast },
+    { "contiguous", 3, make_contiguous },
+    { "cast", 3, make_cast },
+    { "gather", 4, make_gather },
+    { 0 },
 };

@@ -15,6 +15,8 @@ static bool eager_possible(const graph_program *p, bool backward)
 {
     bool random = graph_holds(p, GRAPH_uniform) || graph_holds(p, GRAPH_normal);
     bool steps = backward && graph_holds(p, GRAPH_optimizer) && !p->fault;
+    if (random && p->twin && p->replays > 1)
+        return false;
     return p->replays == 1 || (!graph_holds(p, GRAPH_accumulate) && (!random || steps));
 }
 
@@ -129,19 +131,26 @@ static bool start(graph_session *s)
     return mnt_graph_compile(s->g) == MNT_OK || graph_failed(s, "compiling");
 }
 
-/* The forward part in a graph of its own, run once on the same model. */
-static bool run_twin(graph_session *s, graph_result *r)
+/* The forward part in a graph of its own on the same model, recorded after the first
+ * replay, run then and after the last. */
+static bool run_twin(graph_session *s, graph_result *r, int phase)
 {
-    graph_session *twin = kit_alloc(sizeof *twin);
-    *twin = *s;
-    twin->forward = true;
-    bool ok = start(twin);
+    graph_session *twin = s->twin;
+    if (!twin) {
+        twin = s->twin = kit_alloc(sizeof *twin);
+        *twin = *s;
+        twin->forward = true;
+        twin->twin = NULL;
+        twin->g = NULL;
+    } else if (s->mode.eager) {
+        mnt_graph_destroy(twin->g);
+        twin->g = NULL;
+    }
+    bool ok = twin->g || start(twin);
     if (ok && !s->mode.eager)
         ok = mnt_graph_run(twin->g, 1) == MNT_OK || graph_failed(twin, "the twin");
-    ok = ok && finish(twin, r, 1);
+    ok = ok && finish(twin, r, phase);
     memcpy(s->error, twin->error, sizeof s->error);
-    mnt_graph_destroy(twin->g);
-    free(twin);
     return ok;
 }
 
@@ -151,7 +160,7 @@ static bool interlude(graph_session *s, graph_result *r)
     s->set = 1;
     if (s->p->write && !graph_write_parameter(s))
         return false;
-    if (s->p->twin && !run_twin(s, r))
+    if (s->p->twin && !run_twin(s, r, 1))
         return false;
     return s->mode.eager || graph_write_inputs(s);
 }
@@ -163,6 +172,8 @@ static bool run_eager(graph_session *s, graph_result *r)
         ok = start(s);
         if (i == 0 || i == s->p->replays - 1)
             ok = ok && finish(s, r, i == 0 ? 1 : 2);
+        if (ok && i > 0 && i == s->p->replays - 1 && s->p->twin)
+            ok = run_twin(s, r, 2);
         mnt_graph_destroy(s->g);
         s->g = NULL;
         if (i == 0)
@@ -184,7 +195,7 @@ static bool run_replays(graph_session *s, graph_result *r, kit_kernel *ran, int 
         return true;
     if (mnt_graph_run(s->g, s->p->replays - 1) != MNT_OK)
         return graph_failed(s, "running");
-    return finish(s, r, 2);
+    return finish(s, r, 2) && (!s->p->twin || run_twin(s, r, 2));
 }
 
 bool graph_run(mnt_device *dev, const char *text, kit_mode mode, graph_result **r,
@@ -207,6 +218,9 @@ bool graph_run(mnt_device *dev, const char *text, kit_mode mode, graph_result **
     ok = ok && (!p->check || graph_check(dev, p, s->mode, s->error));
     if (size)
         snprintf(error, size, "%s", ok ? "" : s->error);
+    if (s->twin)
+        mnt_graph_destroy(s->twin->g);
+    free(s->twin);
     mnt_graph_destroy(s->g);
     mnt_dataset_close(s->data);
     mnt_model_destroy(s->model);

@@ -7,7 +7,8 @@
 
 #define GRAPH_MAX_USES 16
 
-typedef struct graph_session {
+typedef struct graph_session graph_session;
+struct graph_session {
     mnt_device *dev;
     const graph_program *p;
     kit_mode mode;
@@ -23,8 +24,9 @@ typedef struct graph_session {
     const void *split_value;
     mnt_tensor *use[GRAPH_MAX_USES];
     int use_order[GRAPH_MAX_USES]; /* the reverse of that in which gradients meet */
+    graph_session *twin;           /* NULL: none yet */
     char error[KIT_SENTENCE];
-} graph_session;
+};
 
 /* Records every present step on s->g; false with the sentence in s->error. */
 bool graph_record(graph_session *s);

@@ -89,7 +89,7 @@ void graph_generate(char text[KIT_TEXT], kit_rng *r)
     }
     if (kit_below(r, 4) == 0)
         strcpy(w.v, kit_below(r, 2) ? one_of(mild, 5, r) : one_of(wild, 5, r));
-    const int odds[FLAGS] = { 2, 12, 2, 4, 4, 12, 5 };
+    const int odds[FLAGS] = { 2, 12, 2, 4, 4, 12, 3 };
     for (int i = 0; i < FLAGS; i++)
         w.flag[i] = kit_below(r, odds[i]) == 0;
     w.flag[CHECK] = w.flag[CHECK] && !w.flag[FAULT];
