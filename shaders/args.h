@@ -96,8 +96,10 @@ typedef struct mnt_tree_args {
 /* Rows of logits, losses or products. */
 typedef struct mnt_rows_args {
     int64_t rows, width;
-    float divisor; /* (float)rows */
-    uint32_t id;   /* of the command, for the fault word */
+    float divisor;   /* (float)rows */
+    uint32_t id;     /* of the command, for the fault word */
+    int32_t guarded; /* there is a fault word */
+    int32_t unused;
 } mnt_rows_args;
 
 typedef struct mnt_random_args {
@@ -115,6 +117,8 @@ typedef struct mnt_optimizer_args {
     int32_t points;
     int32_t nesterov, decoupled;
     int32_t velocity; /* sgd has a velocity */
+    int32_t guarded;  /* there is a fault word to look at */
+    int32_t unused;
     float lr, momentum, beta1, beta2, eps, weight_decay;
 } mnt_optimizer_args;
 

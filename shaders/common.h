@@ -185,6 +185,32 @@ static inline best lanes_best(threadgroup float *values, threadgroup int64_t *in
     return b;
 }
 
+/* ---- labels and indices out of range ---- */
+
+/* The lowest i of those MNT_GROUP apart, from tid on, with index[i] outside [0, limit);
+ * n if there is none. */
+static inline int64_t first_outside(device const int32_t *index, int64_t n,
+                                    int64_t limit, uint tid)
+{
+    for (int64_t i = tid; i < n; i += MNT_GROUP)
+        if (index[i] < 0 || index[i] >= limit)
+            return i;
+    return n;
+}
+
+/* The lowest of all threads' values; share has MNT_GROUP elements. */
+static inline int64_t group_lowest(threadgroup int64_t *share, uint tid, int64_t v)
+{
+    share[tid] = v;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    for (uint h = MNT_GROUP / 2; h > 0; h /= 2) {
+        if (tid < h)
+            share[tid] = min(share[tid], share[tid + h]);
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+    }
+    return share[0];
+}
+
 /* ---- sums over samples (C6) ---- */
 
 /* The position after (y, x) in block order (C5): 2x2 blocks, cut at the edges. */

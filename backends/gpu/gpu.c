@@ -91,7 +91,8 @@ static void bind(gpu_dispatch *d, void *buffer, uint64_t offset)
 
 void gpu_bind(gpu_dispatch *d, const mnt_operand *o)
 {
-    bind(d, o->buffer, o->buffer ? o->offset : 0);
+    bool there = o->buffer && gpu_count(o) > 0;
+    bind(d, there ? o->buffer : NULL, there ? o->offset : 0);
 }
 
 void gpu_bind_scratch(gpu_dispatch *d, uint64_t offset)

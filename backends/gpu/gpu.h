@@ -57,8 +57,8 @@ typedef struct gpu_emit gpu_emit;
 /* A dispatch of `groups` threadgroups; 0 groups: nothing is emitted. NULL then and
  * after a failure; the functions below take NULL. */
 gpu_dispatch *gpu_dispatch_add(gpu_emit *e, gpu_kernel kernel, uint64_t groups);
-/* The next binding: an operand, at its offset. An absent operand (buffer NULL) binds
- * scratch memory: the kernel must not look at it. */
+/* The next binding: an operand, at its offset. An operand that is absent (buffer NULL)
+ * or has no elements binds scratch memory: the kernel must not look at it. */
 void gpu_bind(gpu_dispatch *d, const mnt_operand *o);
 /* The next binding: scratch memory from gpu_scratch(). */
 void gpu_bind_scratch(gpu_dispatch *d, uint64_t offset);
@@ -71,8 +71,8 @@ uint64_t gpu_scratch(gpu_emit *e, uint64_t bytes);
 typedef struct gpu_launcher {
     mnt_op op;
     const char *name; /* the variant: "ref", "tile", ... */
-    /* Whether it can run the command, by shapes, strides and types alone (buffers may
-     * not be set yet); NULL: any. */
+    /* Whether it can run the command, by shapes, strides and types alone (buffers and
+     * offsets may not be set yet); NULL: any. */
     bool (*accepts)(const mnt_cmd *cmd);
     void (*launch)(gpu_emit *e, const mnt_cmd *cmd);
     /* Whether it is worth its name for a command that it accepts; NULL: always. Where

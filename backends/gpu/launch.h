@@ -11,7 +11,7 @@
 #include "gpu.h"
 
 /* Families with a list of their own, fast ones first. */
-#define GPU_FAMILIES(X) X(elementwise)
+#define GPU_FAMILIES(X) X(elementwise) X(move) X(random) X(optim) X(reduce) X(loss)
 
 #define GPU_DECLARE(family) extern const gpu_launcher gpu_launch_##family[];
 GPU_FAMILIES(GPU_DECLARE)
@@ -57,9 +57,17 @@ bool gpu_view_flat(const mnt_view_args *v, int operands);
 void gpu_dispatch_view(gpu_emit *e, gpu_kernel kernel, const mnt_view_args *v,
                        const mnt_operand *const o[], int operands);
 
-/* reduce: sums of contiguous rows x [outputs, length] by rule D into y, divided at the
- * end where divide is set. x lies in scratch memory at `from`. */
-void gpu_sum_scratch(gpu_emit *e, uint64_t from, int64_t length, const mnt_operand *y,
-                     bool divide);
+/* launch_move.c: names the lowest index outside [0, limit) in the fault word. */
+void gpu_dispatch_fault(gpu_emit *e, const mnt_cmd *cmd, const mnt_operand *index,
+                        int64_t limit, mnt_fault kind, const mnt_operand *fault);
+
+/* launch_reduce.c: the sum of n floats in scratch memory by rule D into y, a single
+ * value; divided by n if `mean`. */
+void gpu_dispatch_sum(gpu_emit *e, uint64_t from, int64_t n, const mnt_operand *y,
+                      bool mean);
+/* launch_reduce.c: the sum over samples (C6) of parts [leaves, size] in scratch memory,
+ * each of `samples` samples. */
+void gpu_dispatch_tree(gpu_emit *e, uint64_t from, int64_t leaves, int64_t size,
+                       int samples, const mnt_operand *y);
 
 #endif
