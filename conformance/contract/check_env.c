@@ -17,7 +17,7 @@ static void everything(rig *r, const char *name)
     for (size_t k = 0; k < sizeof ops / sizeof *ops; k++) {
         sample s;
         for (int i = 0; !rig_stopped(r) && sample_make(&s, ops[k], i); i++) {
-            uint64_t now = env_control(), at = 0;
+            uint64_t now = env_control(), at = 256;
             char where[64];
             env_set(env_settings[0].control);
             sample_expect(r, &s);

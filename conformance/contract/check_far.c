@@ -22,11 +22,13 @@ typedef struct reach {
     const char *name;
 } reach;
 
+/* First those where a wrapped index still lands inside the buffer, so that the failure
+ * is a sentence. */
 static const reach reaches[] = {
-    { ((int64_t)1 << 30) + 3, 64 * MIB, 4 * GIB + 128 * MIB, "2^30 + 3" },
-    { (int64_t)1 << 31, 64 * MIB, 8 * GIB + 128 * MIB, "2^31" },
     { (int64_t)1 << 31, 9 * GIB, 17 * GIB + 128 * MIB, "2^31, from 9 GiB on" },
     { ((int64_t)1 << 32) + 5, 64 * MIB, 16 * GIB + 128 * MIB, "2^32 + 5" },
+    { ((int64_t)1 << 30) + 3, 64 * MIB, 4 * GIB + 128 * MIB, "2^30 + 3" },
+    { (int64_t)1 << 31, 64 * MIB, 8 * GIB + 128 * MIB, "2^31" },
 };
 #define REACHES ((int)(sizeof reaches / sizeof *reaches))
 
@@ -48,25 +50,26 @@ static void *far_buffer(rig *r, uint64_t *bytes)
     return NULL;
 }
 
-/* Shapes of a strided row's operands: x [2,3,2] or its reduction. */
-static bool small_sample(sample *s, mnt_op op)
+/* Shapes of a strided row's operands: x [2,3,2] where the last axis is far, [2,3,40]
+ * where the first is, so that there are runs to be moved at once; or its reduction. */
+static bool small_sample(sample *s, mnt_op op, bool last)
 {
     if (!sample_make(s, op, 0))
         return false;
     mnt_shape shape[SAMPLE_OPERANDS];
+    int64_t inner = last ? 2 : 40;
     bool reduces =
         op == MNT_OP_ID_sum || op == MNT_OP_ID_mean || op == MNT_OP_ID_argmax;
     for (int i = 0; i < SAMPLE_OPERANDS; i++)
-        shape[i] = MNT_SHAPE(2, 3, 2);
+        shape[i] = MNT_SHAPE(2, 3, inner);
     if (reduces)
-        shape[MNT_MAX_IN] = MNT_SHAPE(2, 2);
+        shape[MNT_MAX_IN] = MNT_SHAPE(2, inner);
     sample_reshape(s, shape);
     return true;
 }
 
 static void set_far(mnt_operand *o, bool last, int64_t stride)
 {
-    /* [2,3,2] row-major is 6,2,1: the far axis takes `stride`, the others stay. */
     int axis = last ? o->ndim - 1 : 0;
     if (last)
         for (int d = 0; d < o->ndim - 1; d++)
@@ -101,24 +104,31 @@ static void one_reach(rig *r, sample *s, void *buffer, const reach *c, unsigned 
         rig_fail(r, "%s is STRIDED, but refused: %s", mnt_op_name(s->cmd.op), where);
 }
 
-static void strided(rig *r, mnt_op op, void *buffer, uint64_t bytes)
+static void strided_axis(rig *r, mnt_op op, void *buffer, uint64_t bytes, bool last)
 {
     sample s;
-    if (!small_sample(&s, op))
+    if (!small_sample(&s, op, last))
         return;
     sample_expect(r, &s);
-    for (int k = 0; k < REACHES; k++)
-        for (int last = 0; last < 2 && reaches[k].need <= bytes; last++) {
-            unsigned all = 0;
-            for (int i = 0; i < SAMPLE_OPERANDS && !rig_stopped(r); i++)
-                if (s.there[i]) {
-                    one_reach(r, &s, buffer, &reaches[k], 1u << i, last);
-                    all |= 1u << i;
-                }
-            if (all & (all - 1))
-                one_reach(r, &s, buffer, &reaches[k], all, last);
-        }
+    for (int k = 0; k < REACHES; k++) {
+        unsigned all = 0;
+        if (reaches[k].need > bytes)
+            continue;
+        for (int i = 0; i < SAMPLE_OPERANDS && !rig_stopped(r); i++)
+            if (s.there[i]) {
+                one_reach(r, &s, buffer, &reaches[k], 1u << i, last);
+                all |= 1u << i;
+            }
+        if (all & (all - 1))
+            one_reach(r, &s, buffer, &reaches[k], all, last);
+    }
     sample_free(&s);
+}
+
+static void strided(rig *r, mnt_op op, void *buffer, uint64_t bytes)
+{
+    strided_axis(r, op, buffer, bytes, false);
+    strided_axis(r, op, buffer, bytes, true);
 }
 
 /* Each operand in turn past 2^32 bytes, then all. */

@@ -225,7 +225,7 @@ CHECK(fault_stops_optimizers)
     for (int k = 0; k < 3; k++) {
         sample s;
         for (int i = 0; !rig_stopped(r) && sample_make(&s, ops[k], i); i++) {
-            uint64_t at = 0;
+            uint64_t at = 256;
             int fault = 0;
             void *place = rig_alloc(r, 1 << 20);
             sample_pack(&s, place, &at, 64, 0);

@@ -151,7 +151,7 @@ CHECK(version_of_every_row)
     for (int op = 0; op < MNT_OP_COUNT && !rig_stopped(r); op++) {
         sample s;
         for (int i = 0; !rig_stopped(r) && sample_make(&s, (mnt_op)op, i); i++) {
-            uint64_t at = 0, version = 1;
+            uint64_t at = 256, version = 1;
             void *place = rig_alloc(r, 1 << 20);
             sample_pack(&s, place, &at, 64, 0);
             int w = s.there[2] && s.cmd.op == MNT_OP_ID_conv2d_pool_dx ? 2 : 1;

@@ -35,7 +35,7 @@ static void row(rig *r, mnt_op op)
     sample s;
     int taken = 0, i = 0;
     for (; !rig_stopped(r) && sample_make(&s, op, i); i++) {
-        uint64_t at = 0;
+        uint64_t at = 256;
         void *place = rig_alloc(r, 1 << 20);
         sample_pack(&s, place, &at, 0, 0);
         bool yes = sample_taken(r, &s);

@@ -62,6 +62,9 @@
     X(levels, "levels-of-commands")                                                    \
     X(levels_in_other_orders, "commands-in-another-order")                             \
     X(memory_reused_in_a_chain, "memory-reused-in-a-chain-of-commands")                \
+    X(write_waits_for_reads, "a-write-waits-for-reads")                                \
+    X(write_waits_for_writes, "a-write-waits-for-writes")                              \
+    X(old_programs_still_run, "old-programs-still-run")                                \
     X(replays_keep_no_memory, "replays-keep-no-host-memory")                           \
     X(version_changed, "a-parameters-version-changes")                                 \
     X(no_version, "an-operand-without-version-is-read-afresh")                         \

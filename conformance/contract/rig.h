@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The rig: a backend's context driven by hand, below libmnt. It owns a host that counts
- * memory, keeps the last sentence and can be told to run out of memory or to interrupt.
+ * memory and watches it for a while after it was freed, keeps the last sentence, and can
+ * be told to run out of memory or to interrupt.
  *
  * One idea to read the checks: a rig is sticky. The first failure is written into the
  * check's text; every later call on the rig does nothing. So a check is a straight line
@@ -17,17 +18,26 @@
 
 #include <stdatomic.h>
 
-#define RIG_THINGS 64 /* buffers, and programs, of one rig */
+#define RIG_THINGS 256 /* buffers, and programs, of one rig */
+
+#define RIG_HELD 128 /* freed blocks that are watched */
 
 typedef struct rig_host {
     mnt_host host;
-    atomic_long alive;   /* allocations not yet freed */
-    atomic_long calls;   /* of alloc */
-    atomic_long fail_at; /* the call that gets NULL; 0: none */
-    atomic_long polls;   /* of interrupted */
-    atomic_long stop_at; /* the poll that says true; 0: none */
-    int fails;           /* sentences stored */
-    mnt_status status;   /* with the last one */
+    atomic_flag lock; /* of held */
+    struct {
+        unsigned char *p;
+        size_t bytes;
+    } held[RIG_HELD];
+    unsigned frees;
+    size_t written_after_free; /* the size of such a block; 0: none */
+    atomic_long alive;         /* allocations not yet freed */
+    atomic_long calls;         /* of alloc */
+    atomic_long fail_at;       /* the call that gets NULL; 0: none */
+    atomic_long polls;         /* of interrupted */
+    atomic_long stop_at;       /* the poll that says true; 0: none */
+    int fails;                 /* sentences stored */
+    mnt_status status;         /* with the last one */
     char sentence[512];
 } rig_host;
 

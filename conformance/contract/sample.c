@@ -359,8 +359,8 @@ static void compare(rig *r, const sample *s, const char *where, patch *before,
     }
 }
 
-void sample_check(rig *r, const sample *s, const char *where, unsigned char poison,
-                  int replays)
+void sample_run(rig *r, const sample *s, void *program, const char *where,
+                unsigned char poison, int replays)
 {
     if (rig_stopped(r))
         return;
@@ -368,13 +368,19 @@ void sample_check(rig *r, const sample *s, const char *where, unsigned char pois
     patch before = surroundings(s, UINT64_MAX, poison);
     patch after = patch_copy(&before);
     patch_write(r, &before, buffer);
-    void *p = rig_prepare(r, &s->cmd, 1);
     bool inplace = mnt_op_flags(s->cmd.op) & MNT_OP_INPLACE;
-    rig_submit(r, p, inplace ? 1 : replays);
+    rig_submit(r, program, inplace ? 1 : replays);
     patch_read(r, &after, buffer);
-    rig_discard(r, p);
     if (!rig_stopped(r))
         compare(r, s, where, &before, &after);
     patch_free(&before);
     patch_free(&after);
+}
+
+void sample_check(rig *r, const sample *s, const char *where, unsigned char poison,
+                  int replays)
+{
+    void *program = rig_prepare(r, &s->cmd, 1);
+    sample_run(r, s, program, where, poison, replays);
+    rig_discard(r, program);
 }

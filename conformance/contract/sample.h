@@ -36,9 +36,12 @@ const char *sample_name(char buf[8], int i);
 /* Sets buffer and offset of every operand, side by side from *at on with `gap` bytes
  * between them, `shift` elements behind a multiple of 64 bytes; *at moves on. */
 void sample_pack(sample *s, void *buffer, uint64_t *at, uint64_t gap, int shift);
-/* Runs it alone, `replays` times (1 where it updates in place), on memory full of the
- * byte `poison`, and compares outputs and all memory around. The operands have their
- * places. */
+/* Submits `program`, which is the sample's command as placed, `replays` times (1 where it
+ * updates in place) on memory full of the byte `poison`, and compares outputs and all
+ * memory around. */
+void sample_run(rig *r, const sample *s, void *program, const char *where,
+                unsigned char poison, int replays);
+/* The same with a program of its own. */
 void sample_check(rig *r, const sample *s, const char *where, unsigned char poison,
                   int replays);
 /* Whether the backend takes the sample as placed; a refusal without a sentence, or one
