@@ -305,10 +305,13 @@ static mnt_tensor **state_slot(mnti_param *p, bool first_moment)
 static mnt_status add_moments(mnt_model *m, bool first_moment)
 {
     uint64_t bytes = 0;
+    bool any = false;
     for (int i = 0; i < m->count; i++)
-        if (!*state_slot(m->params[i], first_moment))
+        if (!*state_slot(m->params[i], first_moment)) {
+            any = true; /* one of no elements has moments of no elements */
             bytes = total(bytes, m->params[i]);
-    if (bytes == 0)
+        }
+    if (!any)
         return MNT_OK;
     void *block = add_segment(m, bytes);
     if (!block)

@@ -287,6 +287,33 @@ static void test_noise_after_step(void **state)
     mnt_device_close(dev);
 }
 
+/* A model whose every parameter is empty is optimized too. */
+static void test_empty_parameters(void **state)
+{
+    (void)state;
+    mnt_device *dev = sup_open("", 1);
+    for (int adam = 0; adam < 2; adam++) {
+        mnt_model *m = NULL;
+        mnt_graph *g = NULL;
+        MUST(dev, mnt_model_create(&m, dev, NULL));
+        MUST(dev, mnt_graph_create(&g, dev, m, NULL));
+        mnt_tensor *w =
+            mnt_param(g, "w", MNT_SHAPE(3, 0), (mnt_init){ .kind = MNT_INIT_ZERO });
+        mnt_backward(g, mnt_sum(g, w, MNT_ALL_AXES), NULL);
+        mnt_sgd_desc sgd = MNT_SGD_DESC(.momentum = 0.9f);
+        if (adam)
+            mnt_adam(g, NULL);
+        else
+            mnt_sgd(g, &sgd);
+        MUST(dev, mnt_graph_compile(g));
+        MUST(dev, mnt_graph_run(g, 2));
+        assert_int_equal(mnt_model_step(m), 2);
+        mnt_graph_destroy(g);
+        mnt_model_destroy(m);
+    }
+    mnt_device_close(dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -298,6 +325,7 @@ int main(void)
         cmocka_unit_test(test_write_order),
         cmocka_unit_test(test_fusion_order),
         cmocka_unit_test(test_noise_after_step),
+        cmocka_unit_test(test_empty_parameters),
     };
     return cmocka_run_group_tests_name("replay", tests, NULL, NULL);
 }
