@@ -292,8 +292,9 @@ static ora fill_forward(const kit_case *c, const ora in[])
 {
     (void)in;
     ora y = ora_new(kit_shape(c, "x"));
+    double value = (double)(float)kit_num(c, "s", 1);
     for (int64_t i = 0; i < y.count; i++)
-        y.v[i] = (double)(float)kit_num(c, "s", 1);
+        y.v[i] = value;
     return y;
 }
 

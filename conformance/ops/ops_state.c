@@ -167,6 +167,7 @@ static mnt_tensor *accumulate_record(mnt_graph *g, mnt_tensor *const in[],
 static ora accumulate_forward(const kit_case *c, const ora in[])
 {
     ora y = ora_copy(&in[0]);
+    mnt_dtype type = kit_type(c, "from");
     int64_t one = y.count / c->replays;
     for (int64_t i = 0; i < one; i++) {
         double mag = 0, total = 0;
@@ -174,7 +175,7 @@ static ora accumulate_forward(const kit_case *c, const ora in[])
             total += y.v[k];
             mag += isfinite(y.v[k]) ? fabs(y.v[k]) : 0;
             y.v[k] = total;
-            if (kit_type(c, "from") != MNT_F32 || !isfinite(total))
+            if (type != MNT_F32 || !isfinite(total))
                 continue;
             double n = (double)c->replays;
             y.e[k] = ora_gamma(n) * mag + (mag > 0 ? n * ORA_MIN : 0);
@@ -264,10 +265,12 @@ static ora batch_forward(const kit_case *c, const ora in[])
     for (int d = 0; d < sample.ndim && !wants_labels(c); d++)
         s.dim[s.ndim++] = sample.dim[d];
     ora y = ora_new(s);
+    bool labels = wants_labels(c);
+    int64_t start = kit_int(c, "seek", 0);
     for (int64_t i = 0; i < y.count; i++) {
-        int64_t from = order[(kit_int(c, "seek", 0) + i / row) % n];
-        y.v[i] = wants_labels(c) ? (double)label(from)
-                                 : (double)(float)(pixel(from * row + i % row) / 255.0);
+        int64_t from = order[(start + i / row) % n];
+        y.v[i] = labels ? (double)label(from)
+                        : (double)(float)(pixel(from * row + i % row) / 255.0);
     }
     free(order);
     return y;
