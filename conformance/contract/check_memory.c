@@ -169,6 +169,23 @@ CHECK(write_waits_its_turn)
                  14);
 }
 
+/* The caller's bytes are its own again when write() returns. */
+CHECK(write_takes_its_data)
+{
+    adder a;
+    float *v = kit_alloc((size_t)LONG * sizeof *v);
+    adder_open(r, &a);
+    for (int64_t i = 0; i < LONG; i++)
+        v[i] = 5;
+    rig_submit(r, a.program, MANY);
+    rig_write(r, a.total, 0, v, (uint64_t)LONG * sizeof *v);
+    memset(v, 0xff, (size_t)LONG * sizeof *v);
+    rig_submit(r, a.program, 1);
+    adder_expect(r, a.total,
+                 "a write whose source was overwritten behind the call, + 1", 6);
+    free(v);
+}
+
 CHECK(read_waits)
 {
     adder a;

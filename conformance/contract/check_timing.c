@@ -111,6 +111,20 @@ CHECK(timing_adds_up)
     expect_calls(r, &t, "profiling turned on again, 2 replays more", 18);
 }
 
+/* On and off hold for what is submitted from there on, not for what is queued. */
+CHECK(timing_switched_behind_the_queue)
+{
+    timed t;
+    timed_open(r, &t);
+    rig_submit(r, t.program, 300);
+    rig_profile(r, true);
+    rig_submit(r, t.program, 4);
+    rig_profile(r, false);
+    rig_submit(r, t.program, 300);
+    timed_rows(r, &t);
+    expect_calls(r, &t, "300 replays, profiling on, 4 replays, off, 300 replays", 4);
+}
+
 CHECK(timing_forgets)
 {
     timed t, other;

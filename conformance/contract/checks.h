@@ -44,6 +44,7 @@
     X(every_offset, "write-and-read-at-every-offset")                                  \
     X(buffers_apart, "buffers-lie-apart")                                              \
     X(write_waits_its_turn, "write-waits-its-turn")                                    \
+    X(write_takes_its_data, "write-takes-its-data")                                    \
     X(read_waits, "read-waits")                                                        \
     X(release_while_queued, "release-while-work-is-queued")                            \
     X(empty_program, "an-empty-program")                                               \
@@ -80,6 +81,7 @@
     X(fault_stops_optimizers, "a-fault-stops-the-optimizers")                          \
     X(timing_off, "timing-is-off-until-asked-for")                                     \
     X(timing_adds_up, "timing-adds-up")                                                \
+    X(timing_switched_behind_the_queue, "timing-switched-behind-the-queue")            \
     X(timing_forgets, "timing-forgets")                                                \
     X(timing_kernel_names_stay, "kernel-names-stay")                                   \
     X(timing_of_some_rows, "timing-of-some-rows")                                      \

@@ -255,7 +255,8 @@ typedef struct mnt_backend {
     void (*discard)(void *ctx, void *prepared);
     mnt_status (*wait)(void *ctx);
 
-    /* Timing on or off; one row a command. timing(NULL rows) forgets. */
+    /* Timing on or off for what is submitted from here on; one row a command.
+     * timing(NULL rows) forgets. */
     void (*profile)(void *ctx, bool on);
     mnt_status (*timing)(void *ctx, void *prepared, mnt_cmd_timing *rows, int count);
 
