@@ -5,8 +5,8 @@
     rewrite.py --target host|nvptx [--cpp clang++-19] [-o OUT.cpp] [--table OUT.json] IN
 
 The text is preprocessed first (macros may make kernels), then goes through untouched but
-for what C++ does not know: attributes in [[ ]], `kernel`, threadgroup variables, and
-explicit instantiations with host_name. Lines stay where they were, so compilers name the
+for what C++ does not know: attributes in [[ ]], `kernel`, threadgroup variables,
+constructors of vectors, and explicit instantiations with host_name. Lines stay where they were, so compilers name the
 .metal file. After it come the entry points: for the host a loop over threads a kernel
 and a table of parameters, for nvptx one .entry a kernel. C++ deduces all types; this
 program knows none.
@@ -60,6 +60,9 @@ FORBIDDEN = {
     "texture2d": "textures are not used here",
     "sampler": "textures are not used here",
 }
+
+
+VECTOR = re.compile(r"(bool|u?char|u?short|u?int|half|float)[234]")
 
 
 class ShaderError(Exception):
@@ -215,6 +218,8 @@ class Shader:
                 x.fail("MSL has no long long")
             if x.kind == "name" and x.text.startswith(("mtl_", "MTL_")):
                 x.fail("names that begin with mtl_ belong to the tools")
+            if x.kind == "name" and VECTOR.fullmatch(x.text) and self.text(i + 1) == "(":
+                x.out = f"::metal::detail::make<{x.text}>"
             if x.kind == "number" and is_double(x.text):
                 x.fail(f"{x.text} is a double: write {x.text}f")
             if x.kind == "name" and x.text == "function_constant":

@@ -12,15 +12,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define FIBER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define FIBER_ASAN 1
-#endif
-#endif
-
-#ifdef FIBER_ASAN
+#ifdef METALSIM_ASAN
 void __sanitizer_start_switch_fiber(void **fake, const void *bottom, size_t size);
 void __sanitizer_finish_switch_fiber(void *fake, const void **bottom, size_t *size);
 void __asan_unpoison_memory_region(const volatile void *p, size_t bytes);
@@ -144,7 +136,7 @@ static void fiber_prepare(fiber_pool *p, fiber *f)
         sp[i] = 0;
     sp[FIBER_RETURN] = start;
     f->sp = sp;
-#ifdef FIBER_ASAN
+#ifdef METALSIM_ASAN
     __asan_unpoison_memory_region(f->stack, f->size);
     f->fake = NULL;
 #endif
@@ -183,18 +175,18 @@ void fiber_pool_reset(fiber_pool *p)
 
 void fiber_switch(fiber *from, fiber *to)
 {
-#ifdef FIBER_ASAN
+#ifdef METALSIM_ASAN
     __sanitizer_start_switch_fiber(&from->fake, to->stack, to->size);
 #endif
     metalsim_switch(&from->sp, to->sp);
-#ifdef FIBER_ASAN
+#ifdef METALSIM_ASAN
     __sanitizer_finish_switch_fiber(from->fake, NULL, NULL);
 #endif
 }
 
 void fiber_started(fiber *from)
 {
-#ifdef FIBER_ASAN
+#ifdef METALSIM_ASAN
     const void *bottom;
     size_t size;
     __sanitizer_finish_switch_fiber(NULL, &bottom, &size);

@@ -9,6 +9,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define METALSIM_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define METALSIM_ASAN 1
+#endif
+#endif
+
 typedef struct fiber {
     void *sp;
     char *stack;

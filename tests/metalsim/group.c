@@ -207,7 +207,7 @@ bool group_run(sim_worker *w, unsigned group)
         for (unsigned i = 0; i < w->threads; i += width) {
             group_simd *s = &w->simd[i / width];
             unsigned left = w->threads - i;
-            s->live = left < width ? left : width;
+            s->size = s->live = left < width ? left : width;
             s->waiting = s->parity = 0;
             w->view.simd_epoch[i / width][0] = w->view.simd_epoch[i / width][1] = 0;
         }
@@ -291,6 +291,12 @@ static void exchange(sim_lanes *out, const void *value, unsigned bytes,
         sim_engine_report(w->engine, &w->view, site, me,
                           "divergent simdgroup function: other lanes are at %s:%u:%u",
                           s->site.file, s->site.line, s->site.column);
+        give_up(w);
+    }
+    if (s->live != s->size) {
+        sim_engine_report(w->engine, &w->view, site, me,
+                          "simdgroup function after %u lanes of the simdgroup returned",
+                          s->size - s->live);
         give_up(w);
     }
     memcpy(w->slot[parity][me], value, bytes);

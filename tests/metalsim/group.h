@@ -20,7 +20,7 @@ typedef struct group_thread {
 } group_thread;
 
 typedef struct group_simd {
-    unsigned live, waiting, parity, operation;
+    unsigned size, live, waiting, parity, operation;
     sim_site site;
     unsigned long long active[2];
 } group_simd;

@@ -5,8 +5,13 @@ find_program(METALSIM_CXX NAMES clang++-19)
 find_package(Python3 3.8 QUIET COMPONENTS Interpreter)
 set(METALSIM_FOUND OFF)
 if(METALSIM_CXX AND Python3_FOUND AND
+   NOT MNT_SANITIZE MATCHES "thread|memory" AND # they do not know the fibers
    CMAKE_SYSTEM_NAME STREQUAL Linux AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|aarch64")
     set(METALSIM_FOUND ON)
+endif()
+set(METALSIM_KIND plain) # of an image that names none
+if(MNT_SANITIZE MATCHES address)
+    set(METALSIM_KIND asan)
 endif()
 set(METALSIM_DIR ${CMAKE_CURRENT_LIST_DIR})
 cmake_path(GET METALSIM_DIR PARENT_PATH METALSIM_ROOT)
@@ -25,12 +30,12 @@ endif()
 # metalsim_image(target [KIND plain|race|asan] [INCLUDES dir...] [HEADERS file...]
 #                SOURCES file.metal...)
 # Makes ${target}.metallib in the current binary folder. KIND: race watches for races and
-# accesses outside of bindings, asan has AddressSanitizer and UBSan. The target's
-# properties METALSIM_IMAGE (the file) and METALSIM_SOURCE (the flattened source) are set.
+# accesses outside of bindings; asan has AddressSanitizer and UBSan, and is for a build
+# with MNT_SANITIZE=address,undefined, where it is the default. The target's properties METALSIM_IMAGE (the file) and METALSIM_SOURCE (the flattened source) are set.
 function(metalsim_image target)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "KIND" "INCLUDES;HEADERS;SOURCES")
     if(NOT arg_KIND)
-        set(arg_KIND plain)
+        set(arg_KIND ${METALSIM_KIND})
     endif()
     set(image ${CMAKE_CURRENT_BINARY_DIR}/${target}.metallib)
     set(flat ${CMAKE_CURRENT_BINARY_DIR}/${target}.flat.metal)
@@ -38,10 +43,12 @@ function(metalsim_image target)
     set(runtime ${METALSIM_DIR}/shim/image_runtime.c)
     set(flags ${METALSIM_FLAGS} -shared -O2)
     if(arg_KIND STREQUAL race)
-        list(APPEND flags -O1 -fsanitize=thread)
+        # Every access on its own: no vectors wider than those of the source.
+        list(APPEND flags -O1 -fsanitize=thread -fno-vectorize -fno-slp-vectorize
+            -mllvm -tsan-instrument-func-entry-exit=0)
         set(runtime ${METALSIM_DIR}/shim/race_runtime.c)
     elseif(arg_KIND STREQUAL asan)
-        list(APPEND flags -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+        list(APPEND flags -O1 -fsanitize=address,undefined -fno-sanitize=function -fno-sanitize-recover=all
             -fno-omit-frame-pointer)
         set(runtime ${METALSIM_DIR}/shim/asan_runtime.c)
     endif()

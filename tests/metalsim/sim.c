@@ -190,6 +190,10 @@ static void *worker_main(void *argument)
     sim_engine *e = start.engine;
     sim_worker *w = e->worker[start.number];
     w->view.worker = (unsigned)start.number;
+    w->view.own[0] = (const char *)w;
+    w->view.own_bytes[0] = sizeof *w;
+    w->view.own[1] = (const char *)e;
+    w->view.own_bytes[1] = sizeof *e;
     group_worker_enter(w);
     flush_subnormals();
     unsigned seen = 0;
@@ -233,8 +237,24 @@ static bool start_worker(sim_engine *e, int number)
     return true;
 }
 
+/* A sanitizer ends the process: say which kernel ran. */
+#ifdef METALSIM_ASAN
+void __sanitizer_set_death_callback(void (*callback)(void));
+
+static void name_running_kernel(void)
+{
+    const sim_view *v = group_services.view();
+    if (v && v->kernel)
+        fprintf(stderr, "metalsim: that was kernel %s [threadgroup %u, thread %u]\n",
+                v->kernel, v->group, v->index);
+}
+#endif
+
 sim_engine *sim_engine_create(const sim_options *options)
 {
+#ifdef METALSIM_ASAN
+    __sanitizer_set_death_callback(name_running_kernel);
+#endif
     sim_engine *e = calloc(1, sizeof *e);
     if (!e)
         return NULL;
@@ -355,11 +375,10 @@ static bool check_shape(sim_engine *e, const sim_view *view, const sim_dispatch 
     return false;
 }
 
-static void run_on_workers(sim_engine *e)
+static void run_on_workers(sim_engine *e, int most)
 {
     pthread_mutex_lock(&e->lock);
-    e->wanted =
-        e->call.groups < (unsigned)e->workers ? (int)e->call.groups : e->workers;
+    e->wanted = e->call.groups < (unsigned)most ? (int)e->call.groups : most;
     e->busy = e->wanted;
     e->serial++;
     pthread_cond_broadcast(&e->begin);
@@ -388,7 +407,7 @@ bool sim_run(sim_engine *e, const sim_dispatch *d, char *error, size_t error_siz
     if (check_shape(e, &nobody, d) && bind_all(e, &nobody, d)) {
         if (library->dispatch)
             library->dispatch(&e->call, entry, 1);
-        run_on_workers(e);
+        run_on_workers(e, library->kind == SIM_RACE ? 1 : e->workers);
         if (library->dispatch)
             library->dispatch(&e->call, entry, 0);
         e->threads += (uint64_t)d->groups * d->threads;

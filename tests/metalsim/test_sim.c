@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The simulator's C interface over the kernels of shaders/first.metal: results, what an
- * image says of itself, orders, simdgroup widths, and checks of a dispatch. The path of
- * the image is SIM_TEST_IMAGE.
+ * image says of itself, orders, simdgroup widths, and checks of a dispatch.
+ *   test_sim IMAGE
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,6 +24,7 @@ typedef struct first_args {
 } first_args;
 
 static sim_image *image;
+static const char *path;
 static char error[512];
 static char last[512];
 static int reports;
@@ -215,7 +216,7 @@ static void test_loading(void **state)
     assert_null(sim_image_open("/nonexistent.metallib", why, sizeof why));
     assert_non_null(strstr(why, "nonexistent"));
     assert_null(sim_image_open_memory("not an image", 12, why, sizeof why));
-    FILE *f = fopen(SIM_TEST_IMAGE, "rb");
+    FILE *f = fopen(path, "rb");
     assert_non_null(f);
     static char bytes[8 << 20];
     size_t n = fread(bytes, 1, sizeof bytes, f);
@@ -236,9 +237,12 @@ static void test_loading(void **state)
     sim_image_close(NULL);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    image = sim_image_open(SIM_TEST_IMAGE, error, sizeof error);
+    if (argc < 2)
+        return 2;
+    path = argv[1];
+    image = sim_image_open(path, error, sizeof error);
     if (!image) {
         fprintf(stderr, "%s\n", error);
         return 1;

@@ -70,6 +70,9 @@ typedef struct sim_view {
     /* ... and by each of its simdgroups. */
     unsigned simd_epoch[SIM_MAX_THREADS / 8][2];
     unsigned long dispatch; /* a serial number */
+    /* Memory of the simulator that an image's entry points read: no kernel's business. */
+    const char *own[2];
+    unsigned long own_bytes[2];
 } sim_view;
 
 /* Runs threads of one group: order[first .. first+count), or first .. first+count-1. A

@@ -113,11 +113,21 @@ template <class T> MTL_FN T shuffle(T value, uint from MTL_SITE)
     }                                                                                  \
     MTL_FN T atomic_min(volatile S T *p, T x)                                          \
     {                                                                                  \
-        return __atomic_fetch_min((volatile T *)p, x, __ATOMIC_RELAXED);               \
+        T old = __atomic_load_n((volatile T *)p, __ATOMIC_RELAXED);                    \
+        while (!__atomic_compare_exchange_n((volatile T *)p, &old, old < x ? old : x,  \
+                                            true, __ATOMIC_RELAXED,                    \
+                                            __ATOMIC_RELAXED)) {                       \
+        }                                                                              \
+        return old;                                                                    \
     }                                                                                  \
     MTL_FN T atomic_max(volatile S T *p, T x)                                          \
     {                                                                                  \
-        return __atomic_fetch_max((volatile T *)p, x, __ATOMIC_RELAXED);               \
+        T old = __atomic_load_n((volatile T *)p, __ATOMIC_RELAXED);                    \
+        while (!__atomic_compare_exchange_n((volatile T *)p, &old, old > x ? old : x,  \
+                                            true, __ATOMIC_RELAXED,                    \
+                                            __ATOMIC_RELAXED)) {                       \
+        }                                                                              \
+        return old;                                                                    \
     }
 MTL_ATOMIC_OPERATIONS(device, int)
 MTL_ATOMIC_OPERATIONS(device, uint)
