@@ -77,4 +77,17 @@ mnt_shape kit_edge_shape(kit_rng *r, int fewest, int most, int64_t least, int64_
 /* True once in n draws. */
 bool kit_one_in(kit_rng *r, int64_t n);
 
+/* ---- and geometries of images (geometry.c) ---- */
+typedef struct kit_geometry {
+    int64_t n, c, o, h, w; /* c and o: channels of one group */
+    int k[2], s[2], p[2], d[2], g;
+} kit_geometry;
+/* A legal one within the work. conv: with o and groups; pool: no dilation, and less
+ * padding than kernel. */
+kit_geometry kit_draw_geometry(kit_rng *r, int64_t work, bool conv, bool pool);
+/* Positions of the window along an axis; 0: it does not fit. */
+int64_t kit_positions(const kit_geometry *q, int axis);
+/* All its words but o and g. */
+void kit_append_geometry(kit_text *t, const kit_geometry *q);
+
 #endif

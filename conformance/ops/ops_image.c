@@ -72,114 +72,10 @@ static void conv_backward(const kit_case *c, const ora in[], const ora *dy, ora 
     dx[1] = ora_conv2d_dw(&in[0], dy, in[1].shape, &conv);
 }
 
-/* ---- drawing geometries ---- */
-
-typedef struct geometry {
-    int64_t n, c, o, h, w; /* c and o: channels of one group */
-    int k[2], s[2], p[2], d[2], g;
-} geometry;
-
-/* Positions of the window along an axis; 0: it does not fit. */
-static int64_t positions(const geometry *q, int axis)
-{
-    int64_t size = axis ? q->w : q->h;
-    int64_t room = size + 2 * q->p[axis] - q->d[axis] * (q->k[axis] - 1) - 1;
-    return room < 0 ? 0 : room / q->s[axis] + 1;
-}
-
-static int64_t work_of(const geometry *q)
-{
-    int64_t planes = (q->n ? q->n : 1) * q->g * (q->o ? q->o : 1) * (q->c ? q->c : 1);
-    int64_t places = positions(q, 0) * positions(q, 1) * q->k[0] * q->k[1];
-    int64_t pixels = (q->n ? q->n : 1) * q->g * (q->c ? q->c : 1) * q->h * q->w;
-    return planes * places + pixels;
-}
-
-static void draw_window(geometry *q, kit_rng *r, bool dilate)
-{
-    static const int kernel[] = { 1, 2, 2, 3, 3, 3, 4, 5, 5, 6, 7, 9, 11, 16 };
-    static const int stride[] = { 1, 1, 1, 1, 2, 2, 3, 4 };
-    bool square = kit_one_in(r, 2);
-    for (int i = 0; i < 2; i++) {
-        q->k[i] = kernel[kit_below(r, kit_one_in(r, 4) ? 14 : 9)];
-        q->s[i] = stride[kit_below(r, 8)];
-        q->d[i] = dilate && kit_one_in(r, 4) ? 2 + (int)kit_below(r, 2) : 1;
-        q->p[i] = kit_one_in(r, 2) ? (int)kit_below(r, q->d[i] * q->k[i]) : 0;
-        if (i && square) {
-            q->k[1] = q->k[0];
-            q->s[1] = q->s[0];
-            q->d[1] = q->d[0];
-            q->p[1] = q->p[0];
-        }
-    }
-}
-
-/* Makes the window fit into the padded image: more padding, up to `most` times the
- * kernel less 1, then a larger image. */
-static void fit(geometry *q, bool pool)
-{
-    for (int i = 0; i < 2; i++) {
-        int64_t *size = i ? &q->w : &q->h, span = q->d[i] * (q->k[i] - 1) + 1;
-        if (*size + 2 * q->p[i] >= span)
-            continue;
-        int64_t pad = (span - *size + 1) / 2;
-        if (pool && pad >= q->k[i])
-            pad = q->k[i] - 1;
-        q->p[i] = (int)pad;
-        if (*size + 2 * pad < span)
-            *size = span - 2 * pad;
-    }
-}
-
-/* A geometry that is legal and within the work. */
-static geometry draw_geometry(kit_rng *r, int64_t work, bool conv, bool pool)
-{
-    static const int groups[] = { 1, 1, 1, 1, 2, 3, 4, 8 };
-    geometry q = { .g = conv ? groups[kit_below(r, 8)] : 1, .o = 1 };
-    draw_window(&q, r, !pool);
-    q.n = kit_edge(r, 0, kit_one_in(r, 4) ? 257 : 17);
-    q.c = kit_edge(r, 0, kit_one_in(r, 6) ? 600 : 33);
-    q.o = conv ? kit_edge(r, 0, kit_one_in(r, 6) ? 257 : 33) : 1;
-    q.h = kit_edge(r, 1, kit_one_in(r, 8) ? 131 : 33);
-    q.w = kit_edge(r, 1, kit_one_in(r, 8) ? 131 : 33);
-    fit(&q, pool);
-    for (int i = 0; i < 200 && work_of(&q) > work + 64; i++) {
-        int64_t *const dims[] = { &q.n, &q.c, &q.o, &q.h, &q.w };
-        int64_t *d = dims[kit_below(r, 5)];
-        if (*d > 1)
-            *d = kit_edge(r, 1, *d / 2);
-        if (i % 16 == 15) { /* a large window over a small image */
-            q.k[0] = (q.k[0] + 1) / 2;
-            q.k[1] = (q.k[1] + 1) / 2;
-            q.p[0] = q.p[1] = 0;
-        }
-        fit(&q, pool);
-    }
-    return q;
-}
-
-static void append_pair(kit_text *t, const char *key, const int v[2], int otherwise)
-{
-    if (v[0] == v[1] && v[0] != otherwise)
-        kit_append(t, " %s=%d", key, v[0]);
-    else if (v[0] != v[1])
-        kit_append(t, " %sh=%d %sw=%d", key, v[0], key, v[1]);
-}
-
-static void append_geometry(kit_text *t, const geometry *q)
-{
-    kit_append(t, " n=%d c=%d h=%d w=%d", (int)q->n, (int)q->c * q->g, (int)q->h,
-               (int)q->w);
-    append_pair(t, "k", q->k, -1);
-    append_pair(t, "s", q->s, -1);
-    append_pair(t, "p", q->p, 0);
-    append_pair(t, "d", q->d, 1);
-}
-
 static void conv_generate(kit_text *t, kit_rng *r)
 {
-    geometry q = draw_geometry(r, t->work, true, false);
-    append_geometry(t, &q);
+    kit_geometry q = kit_draw_geometry(r, t->work, true, false);
+    kit_append_geometry(t, &q);
     kit_append(t, " o=%d", (int)q.o * q.g);
     if (q.g > 1)
         kit_append(t, " g=%d", q.g);
@@ -189,13 +85,13 @@ static void conv_generate(kit_text *t, kit_rng *r)
 
 static void block_generate(kit_text *t, kit_rng *r)
 {
-    geometry q = draw_geometry(r, t->work, true, false);
+    kit_geometry q = kit_draw_geometry(r, t->work, true, false);
     q.o += q.o == 0; /* a layer has outputs */
-    append_geometry(t, &q);
+    kit_append_geometry(t, &q);
     kit_append(t, " o=%d", (int)q.o * q.g);
     if (q.g > 1)
         kit_append(t, " g=%d", q.g);
-    int64_t oh = positions(&q, 0), ow = positions(&q, 1);
+    int64_t oh = kit_positions(&q, 0), ow = kit_positions(&q, 1);
     int k = kit_one_in(r, 2) ? 2 : kit_one_in(r, 3) ? 0 : 3, s = k, p = 0;
     if (kit_one_in(r, 3))
         s = 1 + (int)kit_below(r, 3);
@@ -212,14 +108,14 @@ static void block_generate(kit_text *t, kit_rng *r)
 
 static void window_generate(kit_text *t, kit_rng *r)
 {
-    geometry q = draw_geometry(r, t->work, false, false);
-    append_geometry(t, &q);
+    kit_geometry q = kit_draw_geometry(r, t->work, false, false);
+    kit_append_geometry(t, &q);
 }
 
 static void pool_generate(kit_text *t, kit_rng *r)
 {
-    geometry q = draw_geometry(r, t->work, false, true);
-    append_geometry(t, &q);
+    kit_geometry q = kit_draw_geometry(r, t->work, false, true);
+    kit_append_geometry(t, &q);
 }
 
 const kit_op kit_conv2d = {
