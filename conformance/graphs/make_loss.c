@@ -11,11 +11,13 @@ static bool has_columns(const graph_value *v)
     return graph_is_matrix(v) && v->shape.dim[0] > 0 && v->shape.dim[1] > 1;
 }
 
-/* Cross entropy of logits [N,C], perhaps with the count of hits. */
-static int cross_entropy(graph_program *p, int z)
+/* Cross entropy of logits [N,C], perhaps with the count of hits; with labels of its
+ * own or any that are there. */
+static int cross_entropy(graph_program *p, int z, bool own)
 {
     mnt_shape s = p->values[z].shape;
-    int labels = graph_labels(p, s.dim[0], s.dim[1]);
+    int labels = own ? graph_input(p, MNT_I32, MNT_SHAPE(s.dim[0]), s.dim[1])
+                     : graph_labels(p, s.dim[0], s.dim[1]);
     if (graph_chance(p, 30)) {
         graph_append(p, GRAPH_accuracy_count, z, labels, -1);
         int n = graph_result_of(p, MNT_I32, (mnt_shape){ 0 }, 10);
@@ -29,7 +31,7 @@ static int cross_entropy(graph_program *p, int z)
 static bool make_cross_entropy(graph_program *p)
 {
     int z = graph_pick(p, has_columns);
-    return z >= 0 && cross_entropy(p, z) >= 0;
+    return z >= 0 && cross_entropy(p, z, false) >= 0;
 }
 
 /* softmax, and the entropy of the same logits: both read them. */
@@ -39,9 +41,9 @@ static bool make_both(graph_program *p)
     if (z < 0)
         return false;
     int q = graph_op(p, GRAPH_softmax, z, -1, p->values[z].shape, 0, 0);
-    if (q >= 0 && graph_chance(p, 30) && cross_entropy(p, z) < 0)
+    if (q >= 0 && graph_chance(p, 30) && cross_entropy(p, z, false) < 0)
         return false;
-    return q >= 0 && cross_entropy(p, graph_chance(p, 60) ? z : q) >= 0;
+    return q >= 0 && cross_entropy(p, graph_chance(p, 60) ? z : q, true) >= 0;
 }
 
 static bool differentiable(const graph_value *v)
@@ -75,33 +77,35 @@ static int entropy_end(graph_program *p)
     mnt_shape s = p->values[z].shape;
     if (s.ndim > 2)
         z = graph_reshaped(p, z, MNT_SHAPE(s.dim[0], mnt_shape_count(s) / s.dim[0]));
-    return cross_entropy(p, z);
+    return cross_entropy(p, z, false);
 }
 
 /* The entropy of logits that another one reads already, with labels of its own. */
 static int other_entropy(graph_program *p, int y)
 {
     const graph_step *t = &p->steps[p->values[y].step];
-    if (t->kind == GRAPH_cross_entropy && graph_chance(p, 60))
-        return cross_entropy(p, t->in[0]);
+    if (t->kind == GRAPH_cross_entropy && graph_chance(p, 80))
+        return cross_entropy(p, t->in[0], graph_chance(p, 80));
     return entropy_end(p);
 }
 
-/* y + 0.25 other */
+/* y + other, or y + 0.25 other */
 static int two_losses(graph_program *p, int y)
 {
-    int other = graph_chance(p, 60) ? other_entropy(p, y) : -1;
+    int other = graph_chance(p, 75) ? other_entropy(p, y) : -1;
     if (other < 0)
         other = reduced(p, GRAPH_sum, graph_pick(p, differentiable));
     if (other < 0)
         return y;
-    int scaled = graph_op(p, GRAPH_scale, other, -1, (mnt_shape){ 0 },
-                          p->values[other].bound, 0);
-    if (scaled < 0)
-        return y;
-    p->steps[p->count - 1].f[0] = graph_chance(p, 30) ? 1.0f : 0.25f;
-    int total = graph_op(p, GRAPH_add, y, scaled, (mnt_shape){ 0 },
-                         p->values[scaled].bound + 1, 0);
+    int bound = p->values[other].bound;
+    if (graph_chance(p, 50)) {
+        int scaled = graph_op(p, GRAPH_scale, other, -1, (mnt_shape){ 0 }, bound, 0);
+        if (scaled < 0)
+            return y;
+        p->steps[p->count - 1].f[0] = 0.25f;
+        other = scaled;
+    }
+    int total = graph_op(p, GRAPH_add, y, other, (mnt_shape){ 0 }, bound + 1, 0);
     return total < 0 ? y : total;
 }
 

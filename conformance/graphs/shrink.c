@@ -71,7 +71,7 @@ static const char *one_of(const char *const *list, int n, kit_rng *r)
 
 void graph_generate(char text[KIT_TEXT], kit_rng *r)
 {
-    static const char *const ends[] = { "ce", "ce", "sum", "mean", "two", "dy" };
+    static const char *const ends[] = { "ce", "ce", "sum", "mean", "two", "two", "dy" };
     static const char *const opts[] = { "sgd", "momentum", "nesterov", "adam",
                                         "adamw" };
     static const char *const mild[] = { "ties", "zeros", "equal", "subnormal",
@@ -81,7 +81,7 @@ void graph_generate(char text[KIT_TEXT], kit_rng *r)
     w.nodes = (int)(2 + kit_below(r, kit_below(r, 4) ? 14 : 34));
     w.replays = (int)(1 + kit_below(r, 4));
     if (kit_below(r, 4)) {
-        strcpy(w.end, one_of(ends, 6, r));
+        strcpy(w.end, one_of(ends, 7, r));
         w.mid = kit_below(r, 3) ? 0 : (int)kit_below(r, 5);
         if (kit_below(r, 3))
             strcpy(w.opt, one_of(opts, 5, r));
