@@ -21,8 +21,17 @@ using namespace metal;
 
 /* ---- places ---- */
 
-/* Index is uint32_t where the view's count fits: a division of 64 bits is a function
- * call on a GPU. The outermost dim takes what is left, without a division. */
+/* a / b of numbers that are not negative. A division of 64 bits is a function call on a
+ * GPU, so the common case goes through 32. */
+static inline int64_t quotient(int64_t a, int64_t b)
+{
+    if (a <= 0x7fffffff && b <= 0x7fffffff)
+        return int64_t(uint32_t(a) / uint32_t(b));
+    return a / b;
+}
+
+/* Index is uint32_t where the view's count fits. The outermost dim takes what is left,
+ * without a division. */
 template <typename Index>
 static inline void view_walk(constant mnt_view_args &p, Index i, int operands,
                              thread int64_t *at)
@@ -54,11 +63,7 @@ static inline int64_t dims_at(constant int64_t *dim, constant int64_t *stride, i
 {
     int64_t at = 0;
     for (int d = ndim - 1; d >= 0; d--) {
-        int64_t rest = 0;
-        if (d > 0)
-            rest = i <= 0x7fffffff && dim[d] <= 0x7fffffff
-                       ? int64_t(uint32_t(i) / uint32_t(dim[d]))
-                       : i / dim[d];
+        int64_t rest = d > 0 ? quotient(i, dim[d]) : 0;
         at += (i - rest * dim[d]) * stride[d];
         i = rest;
     }
@@ -214,8 +219,8 @@ static inline int64_t group_lowest(threadgroup int64_t *share, uint tid, int64_t
 /* ---- sums over samples (C6) ---- */
 
 /* The position after (y, x) in block order (C5): 2x2 blocks, cut at the edges. */
-static inline void block_next(int64_t h, int64_t w, thread int64_t &y,
-                              thread int64_t &x)
+template <typename Index>
+static inline void block_next(Index h, Index w, thread Index &y, thread Index &x)
 {
     if (x % 2 == 0 && x + 1 < w) {
         x += 1;

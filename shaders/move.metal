@@ -147,8 +147,7 @@ kernel void gather(device const From *table [[buffer(0)]],
         int64_t i = first + k * MNT_GROUP;
         if (i >= p.count)
             return;
-        int64_t row = p.count <= 0x7fffffff ? int64_t(uint32_t(i) / uint32_t(p.width))
-                                            : i / p.width;
+        int64_t row = quotient(i, p.width);
         int64_t from = index[row];
         To r = To(0);
         if (from >= 0 && from < p.rows)

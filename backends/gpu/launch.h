@@ -11,7 +11,16 @@
 #include "gpu.h"
 
 /* Families with a list of their own, fast ones first. */
-#define GPU_FAMILIES(X) X(elementwise) X(move) X(random) X(optim) X(reduce) X(loss)
+#define GPU_FAMILIES(X)                                                                \
+    X(matmul)                                                                          \
+    X(conv)                                                                            \
+    X(pool)                                                                            \
+    X(elementwise)                                                                     \
+    X(move)                                                                            \
+    X(reduce)                                                                          \
+    X(loss)                                                                            \
+    X(random)                                                                          \
+    X(optim)
 
 #define GPU_DECLARE(family) extern const gpu_launcher gpu_launch_##family[];
 GPU_FAMILIES(GPU_DECLARE)

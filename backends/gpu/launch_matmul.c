@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Matrix products: strides, tiles and which kernel is worth it. y is row-major and whole;
+ * a and b are, too, so their transposes are strides.
+ */
+#include "launch.h"
+
+static mnt_product_args args_of(const mnt_cmd *cmd)
+{
+    const mnt_args_matmul *m = &cmd->args.matmul;
+    const mnt_operand *a = &cmd->in[0], *b = &cmd->in[1], *y = &cmd->out[0];
+    mnt_product_args p = { .batches = gpu_dims(y, 0, y->ndim - 2),
+                           .m = y->dim[y->ndim - 2],
+                           .n = y->dim[y->ndim - 1],
+                           .k = a->dim[m->ta ? a->ndim - 2 : a->ndim - 1],
+                           .chunk = m->chunk };
+    p.a_row = m->ta ? 1 : p.k;
+    p.a_step = m->ta ? p.m : 1;
+    p.b_column = m->tb ? p.k : 1;
+    p.b_step = m->tb ? 1 : p.n;
+    p.a_batch = p.m * p.k;
+    p.b_batch = b->ndim > 2 ? p.k * p.n : 0;
+    if (cmd->op == MNT_OP_ID_dense) {
+        p.bias = 1;
+        p.relu = m->relu;
+    }
+    return p;
+}
+
+static void emit(gpu_emit *e, const mnt_cmd *cmd, gpu_kernel kernel, uint64_t groups)
+{
+    mnt_product_args p = args_of(cmd);
+    gpu_dispatch *d = gpu_dispatch_add(e, kernel, groups);
+    gpu_bind(d, &cmd->in[0]);
+    gpu_bind(d, &cmd->in[1]);
+    gpu_bind(d, cmd->op == MNT_OP_ID_dense ? &cmd->in[2] : &gpu_absent);
+    gpu_bind(d, &cmd->out[0]);
+    gpu_args(d, &p, sizeof p);
+}
+
+static uint64_t tiles(const mnt_cmd *cmd, int64_t size)
+{
+    mnt_product_args p = args_of(cmd);
+    return (uint64_t)p.batches * gpu_groups(p.m, size) * gpu_groups(p.n, size);
+}
+
+/* Steps of 16 along k must not cross the end of a chunk. */
+static bool accepts_steps(const mnt_cmd *cmd)
+{
+    mnt_product_args p = args_of(cmd);
+    return p.chunk % 16 == 0 || p.chunk >= p.k;
+}
+
+/* Below, too few threadgroups are there to hide how long each one takes. */
+static bool prefers_block(const mnt_cmd *cmd)
+{
+    mnt_product_args p = args_of(cmd);
+    return p.m >= 48 && p.n >= 48 && tiles(cmd, 64) >= 32;
+}
+
+static void launch_block(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit(e, cmd, GPU_KERNEL_product_block, tiles(cmd, 64));
+}
+
+static bool prefers_tile(const mnt_cmd *cmd)
+{
+    mnt_product_args p = args_of(cmd);
+    return p.m >= 4 && p.n >= 4;
+}
+
+static void launch_tile(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit(e, cmd, GPU_KERNEL_product_tile, tiles(cmd, 16));
+}
+
+static void launch_ref(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit(e, cmd, GPU_KERNEL_product_ref,
+         gpu_groups(gpu_count(&cmd->out[0]), MNT_GROUP));
+}
+
+#define ROWS(op)                                                                       \
+    { MNT_OP_ID_##op, "block", accepts_steps, launch_block, prefers_block },           \
+        { MNT_OP_ID_##op, "tile", accepts_steps, launch_tile, prefers_tile },          \
+    {                                                                                  \
+        MNT_OP_ID_##op, "ref", NULL, launch_ref, NULL                                  \
+    }
+
+const gpu_launcher gpu_launch_matmul[] = { ROWS(matmul), ROWS(dense), { 0 } };
