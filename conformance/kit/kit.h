@@ -27,7 +27,7 @@
 #include <mnt/backend.h>
 
 #define KIT_MAX_IN   4
-#define KIT_TEXT     256
+#define KIT_TEXT     320
 #define KIT_SENTENCE 640
 
 typedef struct kit_op kit_op;
