@@ -3,6 +3,7 @@
  * The same kind of checks through the public API: a device with an allocator that
  * counts, sticky like the rig; and a small training of everything at once (data set,
  * noise, convolutions, pooling, loss, optimizer, totals) whose state can be compared.
+ * On a device without convolutions it has dense layers only.
  */
 #ifndef CONTRACT_API_H
 #define CONTRACT_API_H
@@ -20,6 +21,7 @@ typedef struct api {
     char *text;
     size_t size;
     atomic_long alive; /* host allocations of all devices */
+    bool asked, dense; /* train_open(): whether the subject lacks convolutions */
 } api;
 
 /* The outcome of a body; also looks for host memory that was not freed. */
@@ -38,7 +40,8 @@ bool api_stopped(const api *a);
 bool api_fail(api *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool api_expect(api *a, bool ok, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* A failure unless the call succeeded; the sentence is the device's. */
+/* A failure unless the call succeeded; the sentence is the device's. UNSUPPORTED is no
+ * failure but leaves the check out: that a backend lacks a row is said elsewhere. */
 bool api_ok(api *a, const mnt_device *dev, mnt_status status, const char *call);
 /* The subject's device; NULL after a failure. */
 mnt_device *api_device(api *a);

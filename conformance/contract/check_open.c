@@ -342,3 +342,51 @@ CHECK(prepare_no_memory)
     for (int i = 0; i < n; i++)
         sample_free(&s[i]);
 }
+
+/* The next host allocation returns NULL; whether it came is seen by disarm(). */
+static void arm(rig *r)
+{
+    atomic_store(&r->host.fail_at, atomic_load(&r->host.calls) + 1);
+}
+
+static bool disarm(rig *r)
+{
+    long at = atomic_exchange(&r->host.fail_at, 0);
+    return atomic_load(&r->host.calls) >= at;
+}
+
+/* alloc, write, read and submit: NO_MEMORY if they wanted memory, else as always. */
+CHECK(calls_no_memory)
+{
+    counter c;
+    float v[1000] = { 0 }, total = 0;
+    counter_open(r, &c, 1);
+    for (int i = 0; i < 8 && !rig_stopped(r); i++) {
+        static const char *const calls[] = { "alloc", "write", "read", "submit" };
+        char call[64];
+        int64_t done = 1;
+        void *buffer = NULL;
+        int fails = r->host.fails;
+        mnt_status st = MNT_OK;
+        snprintf(call, sizeof call, "%s, the next host allocation returns NULL",
+                 calls[i % 4]);
+        arm(r);
+        if (i % 4 == 0)
+            st = rig_try_alloc(r, 4000, &buffer);
+        else if (i % 4 == 1)
+            st = r->b->write(r->ctx, c.x, 0, &(float){ 1 }, 4);
+        else if (i % 4 == 2)
+            st = r->b->read(r->ctx, c.total, 0, v, sizeof v);
+        else
+            st = rig_try_submit(r, c.program, 3, &done);
+        if (disarm(r) && st != MNT_OK)
+            rig_refused(r, st, MNT_NO_MEMORY, fails, call);
+        else
+            rig_ok(r, st, call);
+        if (i % 4 == 3)
+            total += (float)done;
+        rig_release(r, buffer);
+        counter_expect(r, &c, "replays counted by *done while host memory ended",
+                       total);
+    }
+}

@@ -112,7 +112,7 @@ CHECK(write_waits_for_reads)
     rig_number(cmds, BUFFERS - 1);
     void *p = rig_prepare(r, cmds, BUFFERS - 1);
     float *got = kit_alloc(WIDE * sizeof *got);
-    for (int turn = 0; turn < 40 && !rig_stopped(r); turn++) {
+    for (int turn = 0; turn < 12 && !rig_stopped(r); turn++) {
         for (int i = 0; i < BUFFERS; i++)
             rig_set(r, b[i], WIDE, (float)i);
         rig_submit(r, p, 2);
@@ -131,7 +131,7 @@ CHECK(write_waits_for_reads)
 /* Nobody reads what lies between two writes; the last one stays. */
 CHECK(write_waits_for_writes)
 {
-    enum { WRITES = 16, WIDE = 1 << 17 };
+    enum { WRITES = 16, WIDE = 1 << 16 };
     void *y = rig_floats(r, WIDE, 0);
     mnt_cmd cmds[WRITES];
     for (int i = 0; i < WRITES; i++)
@@ -140,7 +140,7 @@ CHECK(write_waits_for_writes)
     rig_number(cmds, WRITES);
     void *p = rig_prepare(r, cmds, WRITES);
     float *got = kit_alloc(WIDE * sizeof *got);
-    for (int turn = 0; turn < 40 && !rig_stopped(r); turn++) {
+    for (int turn = 0; turn < 12 && !rig_stopped(r); turn++) {
         rig_submit(r, p, 1 + turn % 3);
         rig_read(r, y, 0, got, WIDE * sizeof *got);
         rig_all(r, "16 fills of one buffer, the last with 16", WRITES, got, WIDE);

@@ -38,6 +38,7 @@
     X(variants_chosen, "every-variant-of-the-list-is-accepted-and-chosen")             \
     X(open_no_memory, "open-without-host-memory")                                      \
     X(prepare_no_memory, "prepare-without-host-memory")                                \
+    X(calls_no_memory, "memory-calls-and-submit-without-host-memory")                  \
     X(alloc_nothing, "alloc-of-0-bytes")                                               \
     X(alloc_too_much, "alloc-of-more-than-there-is")                                   \
     X(memory_starts_zeroed, "memory-starts-zeroed")                                    \
@@ -97,6 +98,7 @@
     X(twins_eager, "like-commands-executed-at-once")                                   \
     X(inputs_start_zeroed, "inputs-start-zeroed")                                      \
     X(ones_of_every_length, "ones-of-every-length")                                    \
+    X(upstream_gradient, "the-upstream-gradient-counts")                               \
     X(fault_reported_once, "a-fault-is-reported-once")                                 \
     X(train_as_reference, "training-as-the-reference")                                 \
     X(train_again, "training-again")                                                   \

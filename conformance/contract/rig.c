@@ -481,6 +481,11 @@ void *rig_prepare(rig *r, const mnt_cmd *cmds, int count)
     if (count > 0)
         snprintf(call, sizeof call, "prepare of %d command%s, the first %s", count,
                  count == 1 ? "" : "s", mnt_op_name(cmds[0].op));
+    for (int i = 0; i < count; i++)
+        if (!rig_supports(r, &cmds[i])) {
+            rig_skip(r, "%s: supports() denies %s", call, mnt_op_name(cmds[i].op));
+            return NULL;
+        }
     if (rig_ok(r, rig_try_prepare(r, cmds, count, &prepared), call))
         rig_expect(r, prepared != NULL, "%s: OK, but the program is NULL", call);
     return prepared;

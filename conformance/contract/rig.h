@@ -116,6 +116,7 @@ void *rig_bytes(rig *r, const void *data, uint64_t n);
 
 /* ---- programs ---- */
 
+/* A command that supports() denies leaves the check out. */
 void *rig_prepare(rig *r, const mnt_cmd *cmds, int count);
 mnt_status rig_try_prepare(rig *r, const mnt_cmd *cmds, int count, void **prepared);
 /* n replays that must all be accepted. */

@@ -30,8 +30,12 @@ static void open_data(train *t)
         api_ok(t->a, t->dev, mnt_dataset_shuffle(t->d, 3, 1), "mnt_dataset_shuffle");
 }
 
-static mnt_tensor *forward(mnt_graph *g, mnt_tensor *x)
+static mnt_tensor *forward(mnt_graph *g, mnt_tensor *x, bool dense)
 {
+    if (dense) {
+        x = mnt_relu(g, mnt_dense(g, mnt_flatten(g, x), 32, "fc1"));
+        return mnt_dense(g, x, 10, "fc");
+    }
     mnt_conv2d_desc same = MNT_CONV2D_DESC(.pad_h = 1, .pad_w = 1);
     x = mnt_relu(g, mnt_conv_layer(g, x, 4, 5, 5, "conv1", NULL));
     x = mnt_max_pool2d(g, x, NULL);
@@ -61,6 +65,26 @@ static void create_backwards(train *t)
     mnt_graph_destroy(g);
 }
 
+/* Whether the subject lacks the convolutions of forward(), or their gradients. */
+static bool lacks_convolutions(api *a)
+{
+    mnt_model *m = NULL;
+    if (a->asked || api_stopped(a))
+        return a->dense;
+    a->asked = true;
+    mnt_device *dev = api_device(a);
+    if (!api_stopped(a))
+        api_ok(a, dev, mnt_model_create(&m, dev, NULL), "mnt_model_create");
+    mnt_graph *g = api_graph(a, dev, m, NULL);
+    mnt_tensor *x = api_random(a, g, MNT_SHAPE(2, 1, SIDE, SIDE), 1);
+    mnt_backward(g, mnt_mean(g, forward(g, x, false), MNT_ALL_AXES), NULL);
+    a->dense = !api_stopped(a) && mnt_graph_compile(g) == MNT_UNSUPPORTED;
+    mnt_graph_destroy(g);
+    mnt_model_destroy(m);
+    mnt_device_close(dev);
+    return a->dense;
+}
+
 void train_open(api *a, train *t, mnt_device *dev, const train_way *way)
 {
     const train_way plain = { .graph = MNT_GRAPH_DESC(.name = "train") };
@@ -68,6 +92,7 @@ void train_open(api *a, train *t, mnt_device *dev, const train_way *way)
     way = way ? way : &plain;
     mnt_graph_desc desc = way->graph;
     desc.size = sizeof desc;
+    bool dense = lacks_convolutions(a);
     if (api_stopped(a))
         return;
     api_ok(a, dev, mnt_device_profile(dev, way->profile), "mnt_device_profile");
@@ -78,7 +103,7 @@ void train_open(api *a, train *t, mnt_device *dev, const train_way *way)
     t->g = api_graph(a, dev, t->m, &desc);
     mnt_batch b = mnt_batch_input(t->g, t->d, way->batch ? way->batch : 6);
     t->noise = mnt_uniform(t->g, mnt_tensor_shape(b.x), -0.25f, 0.25f, 5, 6);
-    mnt_tensor *z = forward(t->g, mnt_add(t->g, b.x, t->noise));
+    mnt_tensor *z = forward(t->g, mnt_add(t->g, b.x, t->noise), dense);
     t->loss = mnt_cross_entropy(t->g, z, b.y);
     t->total = mnt_accumulate(t->g, t->loss);
     t->right = mnt_accumulate(t->g, mnt_accuracy_count(t->g, z, b.y));
