@@ -199,9 +199,8 @@ static uint32_t offset_of(const void *pc)
 }
 
 /* The innermost place of the shaders at pc, which follows the call. */
-static void place(uint32_t pc, char *out, size_t size)
+static void symbolize(uint32_t pc, char *out, size_t size)
 {
-    snprintf(out, size, "?");
     Dl_info info;
     char command[4400], line[1024];
     if (!dladdr(__ehdr_start, &info) || !info.dli_fname)
@@ -222,6 +221,23 @@ static void place(uint32_t pc, char *out, size_t size)
         break;
     }
     pclose(f);
+}
+
+/* The same, asked once for each pc. */
+static void place(uint32_t pc, char *out, size_t size)
+{
+    static struct {
+        uint32_t pc;
+        char text[120];
+    } known[1024];
+    unsigned at = pc % 1024;
+    if (known[at].pc != pc) {
+        char text[1024] = "?";
+        symbolize(pc, text, sizeof text);
+        known[at].pc = pc;
+        snprintf(known[at].text, sizeof known[at].text, "%.119s", text);
+    }
+    snprintf(out, size, "%s", known[at].text);
 }
 
 /* The same as a site; text is for its file's name. */
