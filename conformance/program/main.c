@@ -3,6 +3,7 @@
  * mnt-conformance: judges a backend and writes its certificate. From here: probe the
  * device, plan the cases, supervise the workers, sum up.
  */
+#include "../graphs/graphs.h"
 #include "certificate.h"
 #include "plan.h"
 #include "progress.h"
@@ -95,6 +96,18 @@ static void print_ops(const tally *t)
     }
 }
 
+/* Of a plugin, what it lacks; in the library that is a failure. */
+static void print_missing(const tally *t)
+{
+    int n = 0;
+    for (int op = 0; op < MNT_OP_COUNT; op++)
+        if (t->row[op] == 0)
+            printf("%s %s", n++ ? "," : "rows of ops.def that never ran:",
+                   mnt_op_name((mnt_op)op));
+    if (n)
+        printf("\n");
+}
+
 static void print_totals(const tally *t, const run_facts *f)
 {
     printf("conformance: %s: %lld tuples of %lld cases in %d ops, %lld mismatches, ",
@@ -121,6 +134,9 @@ static int judge(const options *o, const subject *s, const plan *p)
     if (!o->quiet)
         printf("%s: %s, %s; %d settings, %d variants, %d cases\n", s->backend,
                s->device, s->detail, s->settings, s->variants, p->count);
+    for (int i = 0; o->verbose && o->line && i < p->count; i++)
+        if (plan_is_graph(p->cases[i].op))
+            graph_describe(p->cases[i].text, stdout);
     progress_begin(o->quiet, p->count);
     int done = 0;
     supervised end = supervise(&job, t, &done);
@@ -132,6 +148,8 @@ static int judge(const options *o, const subject *s, const plan *p)
     bool ok = tally_conforms(t);
     if (!o->quiet)
         print_ops(t);
+    if (!o->quiet && f.partial[0] == '\0')
+        print_missing(t);
     if (!o->line && !certificate_write(t, &f))
         ok = false;
     if (o->row && t->skipped == p->count) {

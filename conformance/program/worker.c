@@ -37,6 +37,7 @@ typedef struct judge {
     trial t;
     outcome want;
     uint64_t forward_ops;
+    int unsupported_at;        /* the last setting that could not run it */
     uint64_t key[2][MAX_KEYS]; /* forward, backward: sets of kernels already seen */
     int keys[2];
 } judge;
@@ -153,6 +154,8 @@ static void count_tuples(judge *j, const outcome *o)
 static bool relevant(const judge *j, const config *c)
 {
     const subject *s = j->job->s;
+    if (j->r->unsupported && j->unsupported_at == c->setting)
+        return false;
     /* A graph that does not train is another graph. */
     if (c->variant < 0)
         return c->mode.backward || !j->t.graph;
@@ -194,6 +197,7 @@ static void refused(judge *j, int number, const char *where, const outcome *o)
             j->r->ran[c->variant] |= 2;
         return;
     }
+    j->unsupported_at = c->setting;
     if (j->job->s->built_in) {
         fail_run(j, number, where, o->error);
     } else if (!j->r->unsupported) {
