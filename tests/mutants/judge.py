@@ -11,6 +11,27 @@ from pathlib import Path
 
 # Lines of mnt-conformance that begin so give the command which shows a failure again.
 REPRODUCER = "    "
+# The suite's ops whose programs hold a row of ops.def, where the names differ.
+OPS = {
+    "advance": ["uniform", "normal"],
+    "batch_index": ["batch"],
+    "bias_grad": ["bias_add"],
+    "conv2d_block": ["conv_block"],
+    "conv2d_dw": ["conv2d"],
+    "conv2d_dx": ["conv2d"],
+    "conv2d_pool_db": ["conv_block"],
+    "conv2d_pool_dw": ["conv_block"],
+    "conv2d_pool_dx": ["conv_block"],
+    "adam": ["adam", "guarded_update"],
+    "cross_entropy_both": ["cross_entropy"],
+    "cross_entropy_grad": ["cross_entropy"],
+    "max_pool2d_grad": ["max_pool2d"],
+    "optimizer_step": ["sgd", "adam", "guarded_update"],
+    "relu_grad": ["relu"],
+    "sgd": ["sgd", "guarded_update"],
+    "softmax_grad": ["softmax"],
+}
+HUNG = 20 # seconds without a sign of life after which a case counts as hung
 
 
 @dataclass
@@ -26,21 +47,20 @@ class Judge:
         self.program = tree.build / "bin/mnt-conformance"
         self.bin = tree.build / "bin"
         self.limit, self.generated = limit, generated
+        self.used = set() # (of the library, arguments or a test's name)
 
-    def conformance(self, subject, args, preload, limit, out):
+    def conformance(self, subject, args, preload, out, hung=HUNG):
         """One run of the program; it is ended at the first failure it reports."""
         command = [str(self.program), *subject, *args, "--quiet", "--jobs", "1",
                    "--out", str(out)]
         if "--generated" not in args:
             command += ["--generated", str(self.generated)]
-        if "--limit" not in args:
-            command += ["--limit", "15"] # of a case
-        return self.watch(command, preload, limit, out)
+        return self.watch(command + ["--limit", str(hung)], preload, out)
 
-    def test(self, name, preload, limit, out):
-        return self.watch([str(self.bin / name)], preload, limit, out)
+    def test(self, name, preload, out):
+        return self.watch([str(self.bin / name)], preload, out)
 
-    def watch(self, command, preload, limit, out):
+    def watch(self, command, preload, out):
         start = time.monotonic()
         env = dict(os.environ, TMPDIR=str(out))
         if preload:
@@ -57,7 +77,7 @@ class Judge:
             except ProcessLookupError:
                 pass
 
-        timer = threading.Timer(limit, stop, [late])
+        timer = threading.Timer(self.limit, stop, [late])
         timer.start()
         lines, found = [], False
         for raw in p.stdout:
@@ -75,10 +95,10 @@ class Judge:
         says = [s for s in lines if s.strip()]
         if found:
             said = says[-1] if says else ""
-            slow = "sign of life" in said or "hung" in said
+            slow = "sign of life" in said or said.endswith("hung")
             return Verdict("time-out" if slow else "killed", text, said, seconds)
         if late.is_set():
-            return Verdict("time-out", text, f"after {limit:.0f} s", seconds)
+            return Verdict("time-out", text, f"after {self.limit:.0f} s", seconds)
         if status == 0:
             return Verdict("survived", text, "", seconds)
         if command[0] == str(self.program) and status == 2:
@@ -86,37 +106,47 @@ class Judge:
         return Verdict("killed", text, says[-1] if says else f"status {status}", seconds)
 
     def runs(self, m, isa):
-        """The program's arguments, one set a run; all of them must kill."""
+        """The program's arguments: of each kernel a list of runs, one of which must
+        kill. The contract's checks are made under the backend's own choice."""
         if not m.kernels:
-            return [m.run] if m.run else []
+            return [[m.run]] if m.run else []
         out = []
         for kernel in m.kernels:
             op, variant = kernel.split("/")
             force = f"{op}={variant}"
             if m.isa:
                 force = f"isa={isa}," + force
-            out.append(["--row", op, "--force", force] + m.run)
+            ops = [a for name in OPS.get(op, [op]) for a in ("--op", name)]
+            runs = [ops + ["--row", op, "--force", force] + m.run]
+            runs += [["--case", f"contract {kind}-{op}"] for kind in ("row", "far")]
+            if len(m.kernels) == 1: # otherwise another one's failure might be seen
+                runs.append(["--op", "contract"])
+            out.append(runs)
         return out
 
     def judge(self, m, built, isa, out):
         """Killed only if each kernel's run kills it; of a part, if any run does."""
         shutil.rmtree(out, ignore_errors=True)
         Path(out).mkdir(parents=True)
-        limit = m.timeout or self.limit
+        hung = int(m.timeout) or HUNG
         preload = built if m.in_library else None
         subject = ["--backend", "cpu"] if m.in_library else ["--plugin", str(built)]
         total, last = 0, None
-        for args in self.runs(m, isa):
-            last = self.conformance(subject, args, preload, limit, out)
-            total += last.seconds
+        for runs in self.runs(m, isa):
+            for args in runs:
+                last = self.conformance(subject, args, preload, out, hung)
+                self.used.add((m.in_library, tuple(args)))
+                total += last.seconds
+                if last.outcome != "survived":
+                    break
             if last.outcome in ("survived", "error"):
                 break
         if last is None or last.outcome == "survived":
             for name in m.tests:
-                v = self.test(name, preload, limit, out)
-                total += v.seconds
-                last = v
-                if v.outcome != "survived":
+                last = self.test(name, preload, out)
+                self.used.add((True, name))
+                total += last.seconds
+                if last.outcome != "survived":
                     break
         last.seconds = total
         return last
