@@ -242,6 +242,14 @@ static mnt_device *device_new(const mnt_device_desc *d)
     return dev;
 }
 
+/* A backend's sentence, without its name if it begins with it. */
+static const char *without_name(const char *name, const char *sentence)
+{
+    size_t n = strlen(name);
+    bool named = strncmp(sentence, name, n) == 0 && strncmp(sentence + n, ": ", 2) == 0;
+    return named ? sentence + n + 2 : sentence;
+}
+
 /* Opens one backend; the sentence of a failure is left in the thread's text. */
 static mnt_status open_backend(mnt_device *dev, const mnt_backend *b,
                                const mnt_device_desc *d)
@@ -250,10 +258,7 @@ static mnt_status open_backend(mnt_device *dev, const mnt_backend *b,
     if (count < 0)
         return mnti_fail(NULL, MNT_DEVICE, "device_open: %s: devices() returned %d",
                          b->name, count);
-    if (count == 0)
-        return mnti_fail(NULL, MNT_DEVICE, "device_open: %s: no device on this machine",
-                         b->name);
-    if (d->index >= count)
+    if (count > 0 && d->index >= count)
         return mnti_fail(NULL, MNT_NOT_FOUND,
                          "device_open: %s: index %d, but %d device%s", b->name,
                          d->index, count, count == 1 ? "" : "s");
@@ -263,9 +268,16 @@ static mnt_status open_backend(mnt_device *dev, const mnt_backend *b,
                                   .force = d->force ? d->force : "",
                                   .host = &dev->host };
     dev->backend = b;
+    /* Without a device, too: open() knows why there is none. */
     mnt_status st = MNTI_CALL(dev, open, &config, &dev->ctx);
     if (st)
-        return mnti_fail(NULL, st, "device_open: %s: %.400s", b->name, dev->error);
+        return mnti_fail(NULL, st, "device_open: %s: %.400s", b->name,
+                         without_name(b->name, dev->error));
+    if (count == 0) {
+        b->close(dev->ctx);
+        return mnti_fail(NULL, MNT_DEVICE, "device_open: %s: no device on this machine",
+                         b->name);
+    }
     b->profile(dev->ctx, d->profile);
     return MNT_OK;
 }

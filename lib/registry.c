@@ -12,14 +12,23 @@
 
 #define MAX_BACKENDS 32
 
-extern const mnt_backend cpu_backend;
+extern const mnt_backend cpu_backend, metal_backend, cuda_backend;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const mnt_backend *added[MAX_BACKENDS];
 static int added_count;
 
 static const mnt_backend *const built_in[] = {
+#ifdef MNT_HAVE_METAL
+    &metal_backend,
+#endif
+#ifdef MNT_HAVE_CUDA
+    &cuda_backend,
+#endif
     &cpu_backend,
+#ifdef MNT_HAVE_METAL_SIM /* the same backend over a simulated device: never "auto" */
+    &metal_backend,
+#endif
 };
 #define BUILT_IN ((int)(sizeof built_in / sizeof *built_in))
 

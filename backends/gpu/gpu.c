@@ -136,7 +136,7 @@ static const gpu_launcher *choose(const gpu_force *f, const mnt_cmd *cmd,
                                   const char **forced)
 {
     *forced = NULL;
-    if ((unsigned)cmd->op >= MNT_OP_COUNT)
+    if (!mnt_cmd_valid(cmd))
         return NULL;
     *forced = f->op[cmd->op];
     if (*forced)
@@ -169,7 +169,7 @@ static void put_shapes(char *text, size_t size, const mnt_operand *o, int count)
             continue;
         put(text, size, " ");
         put(text, size, mnt_dtype_name(o[i].dtype));
-        for (int d = 0; d < o[i].ndim; d++) {
+        for (int d = 0; d < o[i].ndim && d < MNT_MAX_DIMS; d++) {
             char dim[32];
             snprintf(dim, sizeof dim, "%s%lld", d ? "," : "[", (long long)o[i].dim[d]);
             put(text, size, dim);

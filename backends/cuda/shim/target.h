@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine-dependent part of shaders/shim/metal_stdlib for NVIDIA GPUs: clang's NVPTX
+ * target, no CUDA headers. A simdgroup is a warp, threadgroup memory is shared memory, a
+ * threadgroup is a block. The rewriter (shaders/tools/rewrite.py --target nvptx) emits
+ * calls of the macros at the end.
+ */
+#ifndef CUDA_TARGET_H
+#define CUDA_TARGET_H
+
+#define MTL_SITE
+#define MTL_SITE_PASS
+
+/* Every one of these is one instruction: fma.rn.ftz, sqrt.rn.ftz, mul.hi. */
+namespace metal
+{
+namespace target
+{
+MTL_FN float fma(float a, float b, float c)
+{
+    return __nvvm_fma_rn_ftz_f(a, b, c);
+}
+MTL_FN float sqrt(float x)
+{
+    return __nvvm_sqrt_rn_ftz_f(x);
+}
+MTL_FN uint mul_high(uint a, uint b)
+{
+    return (uint)((ulong)a * b >> 32);
+}
+MTL_FN void barrier(uint)
+{
+    __syncthreads();
+}
+MTL_FN void simd_barrier(uint)
+{
+    __nvvm_bar_warp_sync(~0u);
+}
+MTL_FN uint lane()
+{
+    return __nvvm_read_ptx_sreg_laneid();
+}
+MTL_FN uint simd_width()
+{
+    return 32;
+}
+template <class T> MTL_FN T shuffle(T value, uint from)
+{
+    static_assert(sizeof(T) == 4, "simdgroup functions take 32-bit values");
+    return __builtin_bit_cast(
+        T, __nvvm_shfl_sync_idx_i32(~0u, __builtin_bit_cast(int, value), (int)from, 31));
+}
+
+#define MTL_ATOMIC_OPERATIONS(S, T)                                                    \
+    MTL_FN T atomic_load(const volatile S T *p)                                        \
+    {                                                                                  \
+        return __atomic_load_n((const volatile T *)p, __ATOMIC_RELAXED);               \
+    }                                                                                  \
+    MTL_FN void atomic_store(volatile S T *p, T x)                                     \
+    {                                                                                  \
+        __atomic_store_n((volatile T *)p, x, __ATOMIC_RELAXED);                        \
+    }                                                                                  \
+    MTL_FN T atomic_exchange(volatile S T *p, T x)                                     \
+    {                                                                                  \
+        return __atomic_exchange_n((volatile T *)p, x, __ATOMIC_RELAXED);              \
+    }                                                                                  \
+    MTL_FN bool atomic_compare_exchange(volatile S T *p, T *expected, T x)             \
+    {                                                                                  \
+        return __atomic_compare_exchange_n((volatile T *)p, expected, x, false,        \
+                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED);        \
+    }                                                                                  \
+    MTL_FN T atomic_add(volatile S T *p, T x)                                          \
+    {                                                                                  \
+        return __atomic_fetch_add((volatile T *)p, x, __ATOMIC_RELAXED);               \
+    }                                                                                  \
+    MTL_FN T atomic_and(volatile S T *p, T x)                                          \
+    {                                                                                  \
+        return __atomic_fetch_and((volatile T *)p, x, __ATOMIC_RELAXED);               \
+    }                                                                                  \
+    MTL_FN T atomic_or(volatile S T *p, T x)                                           \
+    {                                                                                  \
+        return __atomic_fetch_or((volatile T *)p, x, __ATOMIC_RELAXED);                \
+    }                                                                                  \
+    MTL_FN T atomic_min(volatile S T *p, T x)                                          \
+    {                                                                                  \
+        return __atomic_fetch_min((volatile T *)p, x, __ATOMIC_RELAXED);               \
+    }                                                                                  \
+    MTL_FN T atomic_max(volatile S T *p, T x)                                          \
+    {                                                                                  \
+        return __atomic_fetch_max((volatile T *)p, x, __ATOMIC_RELAXED);               \
+    }
+MTL_ATOMIC_OPERATIONS(device, int)
+MTL_ATOMIC_OPERATIONS(device, uint)
+MTL_ATOMIC_OPERATIONS(threadgroup, int)
+MTL_ATOMIC_OPERATIONS(threadgroup, uint)
+#undef MTL_ATOMIC_OPERATIONS
+} // namespace target
+} // namespace metal
+
+/* ---- what the rewriter emits ---- */
+#define MTL_KERNEL static inline __attribute__((always_inline))
+
+template <class A, class B> constexpr bool mtl_same = false;
+template <class A> constexpr bool mtl_same<A, A> = true;
+
+template <int N, class F> struct mtl_parameter;
+template <class P, class... Rest> struct mtl_parameter<0, void(P, Rest...)> {
+    using type = P;
+};
+template <int N, class P, class... Rest>
+struct mtl_parameter<N, void(P, Rest...)> : mtl_parameter<N - 1, void(Rest...)> {
+};
+
+/* A bound pointer stays one; the arguments come by value. */
+template <class T> struct mtl_by_value {
+    using type = T;
+};
+template <class T> struct mtl_by_value<const T &> {
+    using type = const T;
+};
+template <class T> using mtl_entry_parameter = typename mtl_by_value<T>::type;
+
+/* An entry point has the kernel's name behind "mnt_": a kernel that is no template has
+ * the name already. */
+#define MTL_ENTRY(name, max_threads)                                                   \
+    extern "C" __attribute__((nvptx_kernel)) void mnt_##name
+
+#endif

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Programs. prepare() captures one replay, and as many replays as make about
+ * GRAPH_NODES kernels, each into a CUDA graph; submit() launches them. Whatever changes
+ * from replay to replay is in device memory, so a graph never changes.
+ *
+ * At most CUDA_IN_FLIGHT launches are under way, so that an interrupt is heard after a
+ * few graphs. With profiling on, each command lies between two events instead.
+ */
+#include "cuda.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#define GRAPH_NODES 1024
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static mnt_status launch(cuda_context *c, const cuda_program *p, const gpu_dispatch *d)
+{
+    const gpu_kernel_row *row = &gpu_kernels[d->kernel];
+    cuda_ptr bound[GPU_MAX_BUFFERS];
+    void *params[GPU_MAX_BUFFERS + 1];
+    for (int i = 0; i < d->bound; i++) {
+        const cuda_buffer *b = d->buffer[i].buffer;
+        bound[i] = (b ? b->ptr : p->scratch.ptr) + d->buffer[i].offset;
+        params[i] = &bound[i];
+    }
+    union {
+        const unsigned char *in;
+        void *out;
+    } args = { d->args };
+    params[d->bound] = args.out;
+    return cuda_check(c,
+                      c->driver.launch(c->function[d->kernel], d->groups, 1, 1,
+                                       (unsigned)row->threads, 1, 1, 0, c->stream,
+                                       params, NULL),
+                      row->name);
+}
+
+static mnt_status launch_range(cuda_context *c, const cuda_program *p, int first,
+                               int count)
+{
+    mnt_status st = MNT_OK;
+    for (int i = first; i < first + count && st == MNT_OK; i++)
+        st = launch(c, p, &p->program->dispatches[i]);
+    return st;
+}
+
+/* A graph of `steps` replays. */
+static mnt_status capture(cuda_context *c, const cuda_program *p, int64_t steps,
+                          cuda_graph_exec *out)
+{
+    cuda_driver *d = &c->driver;
+    cuda_graph graph = NULL;
+    mnt_status st = cuda_check(c, d->capture_begin(c->stream, CUDA_CAPTURE_RELAXED),
+                               "cuStreamBeginCapture");
+    if (st)
+        return st;
+    for (int64_t s = 0; s < steps && st == MNT_OK; s++)
+        st = launch_range(c, p, 0, p->program->dispatch_count);
+    cuda_result ended = d->capture_end(c->stream, &graph);
+    if (st == MNT_OK)
+        st = cuda_check(c, ended, "cuStreamEndCapture");
+    if (st == MNT_OK)
+        st = cuda_check(c, d->graph_instantiate(out, graph, 0), "cuGraphInstantiate");
+    if (graph)
+        d->graph_destroy(graph);
+    return st;
+}
+
+static void forget_timing(cuda_program *p)
+{
+    for (int i = 0; i < p->program->cmd_count; i++)
+        p->timing[i] = (mnt_cmd_timing){ .kernel = p->program->cmds[i].name };
+}
+
+static mnt_status prepare_entered(cuda_context *c, cuda_program *p,
+                                  const mnt_program *program)
+{
+    const mnt_host *host = c->host;
+    size_t rows = (size_t)program->count * sizeof *p->timing;
+    mnt_status st = gpu_program_create(&p->program, &c->force, host, "cuda", program);
+    if (st)
+        return st;
+    p->timing = host->alloc(host->self, rows ? rows : 1);
+    if (!p->timing)
+        return host->fail(host->self, MNT_NO_MEMORY,
+                          "cuda: no memory for a program's timing");
+    forget_timing(p);
+    int n = p->program->dispatch_count;
+    p->steps = n > 0 && GRAPH_NODES / n > 1 ? GRAPH_NODES / n : 1;
+    st = cuda_allocate(c, p->program->scratch_bytes, &p->scratch);
+    if (st == MNT_OK && n > 0)
+        st = capture(c, p, 1, &p->one);
+    return st;
+}
+
+mnt_status cuda_prepare(void *ctx, const mnt_program *program, void **prepared)
+{
+    cuda_context *c = ctx;
+    *prepared = NULL;
+    mnt_status st = cuda_enter(c);
+    if (st)
+        return st;
+    cuda_program *p = c->host->alloc(c->host->self, sizeof *p);
+    if (p)
+        st = prepare_entered(c, p, program);
+    else
+        st = c->host->fail(c->host->self, MNT_NO_MEMORY,
+                           "cuda: no memory for a program");
+    cuda_leave(c);
+    if (st)
+        cuda_discard(ctx, p);
+    else
+        *prepared = p;
+    return st;
+}
+
+void cuda_discard(void *ctx, void *prepared)
+{
+    cuda_context *c = ctx;
+    cuda_program *p = prepared;
+    if (!p)
+        return;
+    if (cuda_enter(c) == MNT_OK) {
+        if (p->one || p->many)
+            c->driver.stream_wait(c->stream);
+        if (p->one)
+            c->driver.graph_exec_destroy(p->one);
+        if (p->many)
+            c->driver.graph_exec_destroy(p->many);
+        cuda_release(c, &p->scratch);
+        cuda_leave(c);
+    }
+    gpu_program_destroy(p->program, c->host);
+    c->host->free(c->host->self, p->timing);
+    c->host->free(c->host->self, p);
+}
+
+/* ---- submission ---- */
+
+/* Waits for the oldest launch when too many are under way, then notes a new one. */
+static mnt_status note_launch(cuda_context *c)
+{
+    cuda_driver *d = &c->driver;
+    if (c->flying_count == CUDA_IN_FLIGHT) {
+        mnt_status st =
+            cuda_check(c, d->event_wait(c->flying[c->flying_first]), "a graph failed");
+        c->flying_first = (c->flying_first + 1) % CUDA_IN_FLIGHT;
+        c->flying_count--;
+        if (st)
+            return st;
+    }
+    int at = (c->flying_first + c->flying_count) % CUDA_IN_FLIGHT;
+    c->flying_count++;
+    return cuda_check(c, d->event_record(c->flying[at], c->stream), "cuEventRecord");
+}
+
+/* Launches as many replays as one graph holds, at most `left`; *done counts them. */
+static mnt_status replay(cuda_context *c, cuda_program *p, int64_t left, int64_t *done)
+{
+    bool many = p->steps > 1 && left >= p->steps;
+    mnt_status st = MNT_OK;
+    if (many && !p->many)
+        st = capture(c, p, p->steps, &p->many);
+    if (st == MNT_OK)
+        st = cuda_check(c, c->driver.graph_launch(many ? p->many : p->one, c->stream),
+                        "cuGraphLaunch");
+    if (st == MNT_OK)
+        *done += many ? p->steps : 1;
+    return st ? st : note_launch(c);
+}
+
+static void record(mnt_cmd_timing *t, uint64_t start, uint64_t ns, uint64_t wall)
+{
+    t->min_ns = t->calls == 0 || ns < t->min_ns ? ns : t->min_ns;
+    t->max_ns = ns > t->max_ns ? ns : t->max_ns;
+    t->calls++;
+    t->total_ns += ns;
+    t->wall_ns += wall;
+    t->last_start_ns = start;
+    t->last_ns = ns;
+}
+
+static mnt_status replay_timed(cuda_context *c, cuda_program *p)
+{
+    cuda_driver *d = &c->driver;
+    mnt_status st = MNT_OK;
+    for (int i = 0; i < p->program->cmd_count && st == MNT_OK; i++) {
+        const gpu_cmd *cmd = &p->program->cmds[i];
+        uint64_t start = now_ns();
+        float ms = 0;
+        st = cuda_check(c, d->event_record(c->event[0], c->stream), "cuEventRecord");
+        if (st == MNT_OK)
+            st = launch_range(c, p, cmd->first, cmd->count);
+        if (st == MNT_OK)
+            st =
+                cuda_check(c, d->event_record(c->event[1], c->stream), "cuEventRecord");
+        if (st == MNT_OK)
+            st = cuda_check(c, d->event_wait(c->event[1]), "cuEventSynchronize");
+        if (st == MNT_OK)
+            st = cuda_check(c, d->event_ms(&ms, c->event[0], c->event[1]),
+                            "cuEventElapsedTime");
+        if (st == MNT_OK)
+            record(&p->timing[i], start, (uint64_t)((double)ms * 1e6),
+                   now_ns() - start);
+    }
+    return st;
+}
+
+static mnt_status submit_entered(cuda_context *c, cuda_program *p, int64_t n,
+                                 int64_t *done)
+{
+    while (*done < n) {
+        mnt_status st = MNT_OK;
+        if (c->host->interrupted(c->host->self)) {
+            char text[96];
+            snprintf(text, sizeof text, "interrupted after %lld of %lld replays",
+                     (long long)*done, (long long)n);
+            return c->host->fail(c->host->self, MNT_INTERRUPTED, text);
+        }
+        if (c->profile) {
+            st = replay_timed(c, p);
+            *done += st == MNT_OK;
+        } else if (p->program->dispatch_count == 0) {
+            *done = n;
+        } else {
+            st = replay(c, p, n - *done, done);
+        }
+        if (st)
+            return st;
+    }
+    return MNT_OK;
+}
+
+mnt_status cuda_submit(void *ctx, void *prepared, int64_t n, int64_t *done)
+{
+    cuda_context *c = ctx;
+    *done = 0;
+    mnt_status st = cuda_enter(c);
+    if (st)
+        return st;
+    st = submit_entered(c, prepared, n, done);
+    cuda_leave(c);
+    return st;
+}
+
+mnt_status cuda_timing(void *ctx, void *prepared, mnt_cmd_timing *rows, int count)
+{
+    (void)ctx;
+    cuda_program *p = prepared;
+    if (!rows)
+        forget_timing(p);
+    for (int i = 0; rows && i < p->program->cmd_count && i < count; i++)
+        rows[i] = p->timing[i];
+    return MNT_OK;
+}
