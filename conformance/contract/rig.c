@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rig: its host, its life, memory and programs. See rig.h.
+ * The rig: its verdicts, its life, memory and programs. See rig.h; its host is in host.c.
  */
 #include "rig.h"
 
@@ -10,105 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LARGEST ((size_t)1 << 46) /* beyond it, some allocators end the process */
-#define WATCHED ((size_t)1 << 20)
-#define RUBBISH 0xfb
-#define HEAD    16
-
-/* The size stands in front; 16 bytes keep malloc's alignment. */
-static void *host_alloc(void *self, size_t bytes)
-{
-    rig_host *h = self;
-    long call = atomic_fetch_add(&h->calls, 1) + 1;
-    if (call == atomic_load(&h->fail_at) || bytes > LARGEST)
-        return NULL;
-    char *p = calloc(1, bytes + HEAD);
-    if (!p)
-        return NULL;
-    memcpy(p, &bytes, sizeof bytes);
-    atomic_fetch_add(&h->alive, 1);
-    return p + HEAD;
-}
-
-static void let_go(rig_host *h, unsigned slot)
-{
-    unsigned char *p = h->held[slot].p;
-    size_t bytes = h->held[slot].bytes, i = 0;
-    h->held[slot].p = NULL;
-    if (!p)
-        return;
-    while (i < bytes && p[i] == RUBBISH)
-        i++;
-    if (i < bytes)
-        h->written_after_free = bytes;
-    free(p - HEAD);
-}
-
-/* What is freed becomes rubbish, which is looked at once more before the memory really
- * goes back. Large memory, which may never have been touched, goes at once. */
-static void host_free(void *self, void *p)
-{
-    rig_host *h = self;
-    size_t bytes;
-    if (!p)
-        return;
-    atomic_fetch_sub(&h->alive, 1);
-    memcpy(&bytes, (char *)p - HEAD, sizeof bytes);
-    if (bytes > WATCHED) {
-        free((char *)p - HEAD);
-        return;
-    }
-    memset(p, RUBBISH, bytes);
-    while (atomic_flag_test_and_set(&h->lock))
-        continue;
-    unsigned slot = h->frees++ % RIG_HELD;
-    let_go(h, slot);
-    h->held[slot].p = p;
-    h->held[slot].bytes = bytes;
-    atomic_flag_clear(&h->lock);
-}
-
-static void host_log(void *self, mnt_log_level level, const char *text)
-{
-    (void)self;
-    (void)level;
-    (void)text;
-}
-
-static mnt_status host_fail(void *self, mnt_status status, const char *sentence)
-{
-    rig_host *h = self;
-    snprintf(h->sentence, sizeof h->sentence, "%s", sentence ? sentence : "");
-    h->status = status;
-    h->fails++;
-    return status;
-}
-
-static bool host_interrupted(void *self)
-{
-    rig_host *h = self;
-    long poll = atomic_fetch_add(&h->polls, 1) + 1;
-    return poll == atomic_load(&h->stop_at);
-}
-
-static void host_init(rig_host *h)
-{
-    memset(h, 0, sizeof *h);
-    atomic_flag_clear(&h->lock);
-    atomic_init(&h->alive, 0);
-    atomic_init(&h->calls, 0);
-    atomic_init(&h->fail_at, 0);
-    atomic_init(&h->polls, 0);
-    atomic_init(&h->stop_at, 0);
-    h->host = (mnt_host){ .size = sizeof h->host,
-                          .self = h,
-                          .alloc = host_alloc,
-                          .free = host_free,
-                          .log = host_log,
-                          .fail = host_fail,
-                          .interrupted = host_interrupted };
-}
 
 /* ---- verdicts ---- */
 
@@ -223,7 +124,7 @@ static void leave(rig *r, uint64_t before, const char *call)
 void rig_begin(rig *r, const contract_subject *s, char *text, size_t size)
 {
     memset(r, 0, sizeof *r);
-    host_init(&r->host);
+    rig_host_init(&r->host);
     r->subject = s;
     r->text = text;
     r->size = size;
@@ -291,8 +192,7 @@ contract_outcome rig_end(rig *r)
     rig_expect(r, alive == 0,
                "after close() %ld of %ld host allocations were not freed", alive,
                atomic_load(&r->host.calls));
-    for (unsigned i = 0; i < RIG_HELD; i++)
-        let_go(&r->host, i);
+    rig_host_flush(&r->host);
     rig_expect(r, r->host.written_after_free == 0,
                "host memory of %zu bytes was written after it was freed",
                r->host.written_after_free);

@@ -54,6 +54,12 @@ typedef struct rig {
     int buffer_count, program_count;
 } rig;
 
+/* ---- the host: host.c ---- */
+
+void rig_host_init(rig_host *h);
+/* Lets go of all that is watched. */
+void rig_host_flush(rig_host *h);
+
 /* ---- life ---- */
 
 /* A rig without a context. */
