@@ -303,7 +303,8 @@ static ora reuse_forward(const kit_case *c, const ora in[])
     return y;
 }
 
-/* d = 2 x dy + dy / 2 - [x > 0] dy, five roundings at most of the largest parts. */
+/* d = 2 x dy + dy / 2 - [x > 0] dy, five roundings at most of the largest parts; where
+ * it is zero, its sign is a matter of order. */
 static void reuse_backward(const kit_case *c, const ora in[], const ora *dy, ora dx[])
 {
     (void)c;
@@ -312,7 +313,7 @@ static void reuse_backward(const kit_case *c, const ora in[], const ora *dy, ora
         double x = in[0].v[i], d = dy->v[i], size = x < 0 ? -x : x;
         dx[0].v[i] = 2 * x * d + 0.5 * d - (x > 0 ? d : 0);
         double mag = (2 * size + 1.5) * (d < 0 ? -d : d);
-        dx[0].e[i] = ora_gamma(6) * mag + (mag > 0 ? 6 * ORA_MIN : 0);
+        dx[0].e[i] = ora_gamma(6) * mag + 6 * ORA_MIN;
     }
 }
 

@@ -176,9 +176,9 @@ static void add_schedule(kit_text *t, kit_rng *r)
 static void optim_generate(kit_text *t, bool adam, kit_rng *r)
 {
     int64_t cap = t->work / 64 + 4;
-    kit_append_shape(t, "x", kit_edge_shape(r, 0, 3, 1, cap));
+    kit_append_shape(t, "x", kit_edge_shape(r, 0, 3, 0, cap));
     if (kit_one_in(r, 2)) {
-        kit_append_shape(t, "z", kit_edge_shape(r, 1, 3, 1, cap));
+        kit_append_shape(t, "z", kit_edge_shape(r, 1, 3, 0, cap));
         kit_append(t, " two=1 show=%d", (int)kit_below(r, 2));
     } else if (kit_one_in(r, 3)) {
         kit_append(t, " via=direct");
