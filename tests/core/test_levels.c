@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define GRAPHS 300
+#define GRAPHS 1500
 
 typedef struct backwards {
     void *inner;
