@@ -28,16 +28,35 @@ bool kit_has(const kit_case *c, const char *key)
     return value_of(c, key) != NULL;
 }
 
+/* Behind a value there is a space or nothing. */
+static void check_end(const kit_case *c, const char *key, const char *v,
+                      const char *end)
+{
+    if (end == v || (*end != ' ' && *end != '\0'))
+        kit_die("%s: case '%s': %s= is malformed", c->op ? c->op->name : "graph",
+                c->text, key);
+}
+
 int64_t kit_int(const kit_case *c, const char *key, int64_t otherwise)
 {
     const char *v = value_of(c, key);
-    return v ? strtoll(v, NULL, 10) : otherwise;
+    if (!v)
+        return otherwise;
+    char *end;
+    int64_t n = strtoll(v, &end, 10);
+    check_end(c, key, v, end);
+    return n;
 }
 
 double kit_num(const kit_case *c, const char *key, double otherwise)
 {
     const char *v = value_of(c, key);
-    return v ? strtod(v, NULL) : otherwise;
+    if (!v)
+        return otherwise;
+    char *end;
+    double x = strtod(v, &end);
+    check_end(c, key, v, end);
+    return x;
 }
 
 const char *kit_word(const kit_case *c, const char *key, const char *otherwise,
@@ -57,14 +76,18 @@ mnt_shape kit_shape(const kit_case *c, const char *key)
         kit_die("%s: case '%s' lacks the shape %s=", c->op->name, c->text, key);
     if (strncmp(v, "scalar", 6) == 0)
         return s;
-    for (const char *p = v; s.ndim < MNT_MAX_DIMS;) {
+    for (const char *p = v;; p++) {
         char *end;
+        if (s.ndim == MNT_MAX_DIMS)
+            kit_die("%s: case '%s': %s= has more than %d dims", c->op->name, c->text,
+                    key, MNT_MAX_DIMS);
         s.dim[s.ndim++] = strtoll(p, &end, 10);
-        if (*end != 'x')
-            break;
-        p = end + 1;
+        if (*end != 'x') {
+            check_end(c, key, p, end);
+            return s;
+        }
+        p = end;
     }
-    return s;
 }
 
 void kit_append(kit_text *t, const char *format, ...)

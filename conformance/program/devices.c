@@ -26,12 +26,18 @@ void devices_close(devices *d)
     *d = (devices){ .count = 0 };
 }
 
-mnt_device *devices_reference(devices *d)
+mnt_device *devices_open_reference(void)
 {
+    mnt_device *dev = NULL;
     mnt_device_desc desc =
         MNT_DEVICE_DESC(.backend = "cpu", .threads = 1, .force = REFERENCE);
-    if (!d->reference && mnt_device_open(&d->reference, &desc) != MNT_OK)
-        d->reference = NULL;
+    return mnt_device_open(&dev, &desc) == MNT_OK ? dev : NULL;
+}
+
+mnt_device *devices_reference(devices *d)
+{
+    if (!d->reference)
+        d->reference = devices_open_reference();
     return d->reference;
 }
 

@@ -23,7 +23,9 @@ typedef struct devices {
 
 void devices_init(devices *d, const options *o, const subject *s, int count);
 void devices_close(devices *d);
-/* The cpu backend's plain loops, one thread. NULL: mnt_last_error(NULL). */
+/* The cpu backend's plain loops, one thread. NULL: mnt_last_error(NULL). The first is
+ * the caller's to close. */
+mnt_device *devices_open_reference(void);
 mnt_device *devices_reference(devices *d);
 /* NULL if it does not open; *first: this is the first time that it did not. */
 mnt_device *devices_get(devices *d, const config *c, bool *first, char *error,

@@ -281,9 +281,10 @@ static void probe_main(void *ctx)
                                    error, sizeof error);
     if (!dev) {
         refuse(p, "--%s: %s",
-               o->force    ? "force"
-               : o->plugin ? "plugin"
-                           : "backend",
+               o->force                                   ? "force"
+               : o->device > 0 && strstr(error, "index ") ? "device"
+               : o->plugin                                ? "plugin"
+                                                          : "backend",
                error);
         return;
     }
