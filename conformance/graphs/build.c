@@ -169,6 +169,14 @@ static void draw_keeps(graph_program *p)
     }
 }
 
+static void check_word(const char *text, const char *word, const char *known)
+{
+    const char *at = word[0] ? strstr(known, word) : known;
+    size_t n = strlen(word);
+    if (!at || (n && ((at > known && at[-1] != ' ') || (at[n] && at[n] != ' '))))
+        kit_die("graph: '%s': '%s' is none of: %s", text, word, known);
+}
+
 static void read_text(graph_program *p, const char *text)
 {
     kit_case *c = &p->words;
@@ -190,6 +198,8 @@ static void read_text(graph_program *p, const char *text)
     kit_word(c, "end", "", p->end);
     kit_word(c, "opt", "", p->opt);
     kit_word(c, "v", "random", p->v);
+    check_word(text, p->end, "ce sum mean two dy");
+    check_word(text, p->opt, "sgd momentum nesterov adam adamw");
     p->keep = kit_int(c, "keep", 0);
     p->all = kit_int(c, "all", 0);
     p->feed = kit_int(c, "feed", 0);

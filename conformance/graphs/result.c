@@ -98,7 +98,7 @@ static bool differ(kit_verdict *v, const graph_program *p, const char *where,
         snprintf(op, sizeof op, " (%s)",
                  graph_kind_name(p->steps[p->values[want->value].step].kind));
     v->ok = false;
-    snprintf(v->text, sizeof v->text, "graph: case '%s' on %.60s: %s%s %s %.150s",
+    snprintf(v->text, sizeof v->text, "graph: case '%.240s' on %.40s: %s%s %s %.120s",
              p->words.text, where, want->name, op,
              kit_shape_text(shape, sizeof shape, want->shape), text);
     return true;
@@ -115,8 +115,9 @@ bool graph_same(const char *text, const char *where, const graph_result *want,
             break;
     if (v->ok && want->count != got->count) {
         v->ok = false;
-        snprintf(v->text, sizeof v->text, "graph: case '%s' on %s: %d arrays, want %d",
-                 text, where, got->count, want->count);
+        snprintf(v->text, sizeof v->text,
+                 "graph: case '%.240s' on %.40s: %d arrays, want %d", text, where,
+                 got->count, want->count);
     }
     if (!v->ok && undefined(p, want, got))
         *v = (kit_verdict){ .ok = true };
