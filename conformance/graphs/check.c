@@ -47,8 +47,6 @@ static void *read_whole(graph_session *s, mnt_tensor *t)
     return NULL;
 }
 
-/* ---- views ---- */
-
 /* Which element of x the view's element e shows. */
 static int64_t source(const graph_step *t, const mnt_shape *x, const mnt_shape *y,
                       int64_t e)
@@ -157,8 +155,6 @@ static bool check_views(graph_session *s)
     }
     return ok;
 }
-
-/* ---- gradients that meet ---- */
 
 static float flushed(float x)
 {

@@ -30,6 +30,10 @@ struct graph_session {
 
 /* Records every present step on s->g; false with the sentence in s->error. */
 bool graph_record(graph_session *s);
+/* Values of an input or constant, a function of the text and the set; freed by the
+ * caller. graph_write() writes them. */
+void *graph_values(const graph_session *s, int value);
+bool graph_write(graph_session *s, int value);
 /* Writes the values of the session's set to every input. */
 bool graph_write_inputs(graph_session *s);
 /* Creates the data set if the program has batch steps. */

@@ -96,8 +96,6 @@ void graph_generate(char text[KIT_TEXT], kit_rng *r)
     write_words(text, &w);
 }
 
-/* ---- shrinking ---- */
-
 typedef struct trial {
     mnt_device *ref, *dev;
     kit_mode mode;
@@ -208,8 +206,6 @@ void graph_shrink(mnt_device *ref, mnt_device *dev, kit_mode mode, const char *t
     }
     write_words(smaller, &t.best);
 }
-
-/* ---- describing ---- */
 
 static void print_numbers(const graph_program *p, const graph_step *s, FILE *out)
 {
