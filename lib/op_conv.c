@@ -193,6 +193,10 @@ mnt_tensor *mnt_max_pool2d(mnt_graph *g, mnt_tensor *x, const mnt_window_desc *d
             a->pad_h, a->pad_w, a->kernel_h, a->kernel_w);
     if (a->dilation_h != 1 || a->dilation_w != 1)
         return mnti_graph_fail(g, MNT_INVALID, "max_pool2d: dilation is not supported");
+    if (x->shape.dim[2] == 0 || x->shape.dim[3] == 0)
+        return mnti_graph_fail(g, MNT_SHAPE,
+                               "max_pool2d: x is %s: no pixels to choose from",
+                               mnti_shape_text(x->shape).s);
     if (!window_out(g, op, a, x->shape, &oh, &ow))
         return NULL;
     mnt_shape s = MNT_SHAPE(x->shape.dim[0], x->shape.dim[1], oh, ow);

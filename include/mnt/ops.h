@@ -152,7 +152,8 @@ MNT_API mnt_tensor *mnt_col2im(mnt_graph *g, mnt_tensor *cols, mnt_shape image,
  * Maximum over windows: x [N,C,H,W] -> [N,C,OH,OW]. Windows may overlap; padding never
  * wins. The first of equals in row-major order wins, NaN wins over numbers.
  * Gradient: each window's dy goes to its winner, windows in rising (oy, ox).
- * desc NULL: 2x2, stride 2. Errors: SHAPE; INVALID if padding >= kernel.
+ * desc NULL: 2x2, stride 2. Errors: SHAPE, also for an image without pixels; INVALID if
+ * padding >= kernel.
  */
 MNT_API mnt_tensor *mnt_max_pool2d(mnt_graph *g, mnt_tensor *x,
                                    const mnt_window_desc *desc);

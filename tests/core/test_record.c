@@ -206,6 +206,10 @@ static void test_arguments(void **state)
     BAD(MNT_SHAPE, "conv2d", "[2,3,4,4]", mnt_conv2d(t.g, t.image, t.image, &split));
     BAD(MNT_INVALID, "max_pool2d", "pad", mnt_max_pool2d(t.g, t.image, &pad));
     BAD(MNT_INVALID, "max_pool2d", "kernel", mnt_max_pool2d(t.g, t.image, &none));
+    mnt_window_desc wide = MNT_WINDOW_DESC(.kernel_h = 3, .kernel_w = 3, .pad_h = 1,
+                                           .pad_w = 1, .stride_h = 1, .stride_w = 1);
+    BAD(MNT_SHAPE, "max_pool2d", "no pixels",
+        mnt_max_pool2d(t.g, mnt_input(t.g, MNT_F32, MNT_SHAPE(2, 3, 1, 0)), &wide));
     BAD(MNT_INVALID, "param", "name", mnt_param(t.g, "", MNT_SHAPE(2), init));
     BAD(MNT_INVALID, "param", "name", mnt_param(t.g, huge, MNT_SHAPE(2), init));
     BAD(MNT_INVALID, "param", "0x0a", mnt_param(t.g, "a\nb", MNT_SHAPE(2), init));
