@@ -110,9 +110,9 @@ struct dense_dy {
 };
 
 /* Behind a 2x2 pool: positions outside every window and those that lost read +0. */
-struct pooled_dy {
+template <typename Index> struct pooled_dy {
     device const float *dy;
-    device const uint8_t *winner;
+    device const Index *winner;
     float at(constant mnt_conv_args &p, int64_t plane, int oy, int ox) const
     {
         if (oy / 2 >= p.yh || ox / 2 >= p.yw)
@@ -178,7 +178,8 @@ static inline float conv_dx_channel(constant mnt_conv_args &p, dense_dy dy,
 
 /* The same for a pool: a block is a window with one winner, the rest is zeros and left
  * out (rule B4). */
-static inline float conv_dx_channel(constant mnt_conv_args &p, pooled_dy dy,
+template <typename Index>
+static inline float conv_dx_channel(constant mnt_conv_args &p, pooled_dy<Index> dy,
                                     int64_t plane, device const float *weights, span ry,
                                     span rx, int iy, int ix, float s)
 {
@@ -235,19 +236,25 @@ kernel void conv_dx_dense(device const float *dy [[buffer(0)]],
     conv_dx(d, w, dx, p, int64_t(group) * MNT_GROUP + tid);
 }
 
+template <typename Index>
 kernel void conv_dx_pooled(device const float *dy [[buffer(0)]],
-                           device const uint8_t *winner [[buffer(1)]],
+                           device const Index *winner [[buffer(1)]],
                            device const float *w [[buffer(2)]],
                            device float *dx [[buffer(3)]],
                            constant mnt_conv_args &p [[buffer(4)]],
                            uint group [[threadgroup_position_in_grid]],
                            uint tid [[thread_index_in_threadgroup]])
 {
-    pooled_dy d;
+    pooled_dy<Index> d;
     d.dy = dy;
     d.winner = winner;
     conv_dx(d, w, dx, p, int64_t(group) * MNT_GROUP + tid);
 }
+
+template [[host_name("conv_dx_pooled_u8")]] kernel decltype(conv_dx_pooled<uint8_t>)
+    conv_dx_pooled<uint8_t>;
+template [[host_name("conv_dx_pooled_i32")]] kernel decltype(conv_dx_pooled<int32_t>)
+    conv_dx_pooled<int32_t>;
 
 /* ---- gradient of the weights ---- */
 
@@ -333,19 +340,25 @@ kernel void conv_dw_dense(device const float *x [[buffer(0)]],
     conv_dw(d, x, parts, p, int64_t(group) * MNT_GROUP + tid);
 }
 
+template <typename Index>
 kernel void conv_dw_pooled(device const float *x [[buffer(0)]],
                            device const float *dy [[buffer(1)]],
-                           device const uint8_t *winner [[buffer(2)]],
+                           device const Index *winner [[buffer(2)]],
                            device float *parts [[buffer(3)]],
                            constant mnt_conv_args &p [[buffer(4)]],
                            uint group [[threadgroup_position_in_grid]],
                            uint tid [[thread_index_in_threadgroup]])
 {
-    pooled_dy d;
+    pooled_dy<Index> d;
     d.dy = dy;
     d.winner = winner;
     conv_dw(d, x, parts, p, int64_t(group) * MNT_GROUP + tid);
 }
+
+template [[host_name("conv_dw_pooled_u8")]] kernel decltype(conv_dw_pooled<uint8_t>)
+    conv_dw_pooled<uint8_t>;
+template [[host_name("conv_dw_pooled_i32")]] kernel decltype(conv_dw_pooled<int32_t>)
+    conv_dw_pooled<int32_t>;
 
 kernel void conv_dw_winners(device const float *x [[buffer(0)]],
                             device const float *dy [[buffer(1)]],

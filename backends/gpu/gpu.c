@@ -174,7 +174,7 @@ static void put_shapes(char *text, size_t size, const mnt_operand *o, int count)
             snprintf(dim, sizeof dim, "%s%lld", d ? "," : "[", (long long)o[i].dim[d]);
             put(text, size, dim);
         }
-        put(text, size, o[i].ndim ? "]" : "[]");
+        put(text, size, o[i].ndim > 0 ? "]" : "[]");
     }
 }
 

@@ -67,15 +67,9 @@ static bool accepts_dw(const mnt_cmd *cmd)
     return fits(&cmd->in[0], &cmd->out[0]);
 }
 
-/* The winners of 2x2 windows are u8. */
 static bool accepts_pool_dx(const mnt_cmd *cmd)
 {
-    return cmd->in[1].dtype == MNT_U8 && fits(&cmd->out[0], &cmd->in[2]);
-}
-
-static bool accepts_pool_dw(const mnt_cmd *cmd)
-{
-    return cmd->in[2].dtype == MNT_U8 && fits(&cmd->in[0], &cmd->out[0]);
+    return fits(&cmd->out[0], &cmd->in[2]);
 }
 
 /* ---- forward ---- */
@@ -133,9 +127,11 @@ static void launch_dx(gpu_emit *e, const mnt_cmd *cmd)
     p.count = gpu_count(&cmd->out[0]);
     p.yh = (int32_t)cmd->in[0].dim[2];
     p.yw = (int32_t)cmd->in[0].dim[3];
-    gpu_dispatch *d = gpu_dispatch_add(
-        e, pooled ? GPU_KERNEL_conv_dx_pooled : GPU_KERNEL_conv_dx_dense,
-        gpu_groups(p.count, MNT_GROUP));
+    gpu_kernel kernel = GPU_KERNEL_conv_dx_dense;
+    if (pooled)
+        kernel = cmd->in[1].dtype == MNT_I32 ? GPU_KERNEL_conv_dx_pooled_i32
+                                             : GPU_KERNEL_conv_dx_pooled_u8;
+    gpu_dispatch *d = gpu_dispatch_add(e, kernel, gpu_groups(p.count, MNT_GROUP));
     gpu_bind(d, &cmd->in[0]);
     if (pooled)
         gpu_bind(d, &cmd->in[1]);
@@ -181,13 +177,16 @@ static void launch_dw(gpu_emit *e, const mnt_cmd *cmd)
 
 static void launch_pool_dw(gpu_emit *e, const mnt_cmd *cmd)
 {
-    emit_dw(e, cmd, &cmd->args.block.conv, GPU_KERNEL_conv_dw_pooled);
+    emit_dw(e, cmd, &cmd->args.block.conv,
+            cmd->in[2].dtype == MNT_I32 ? GPU_KERNEL_conv_dw_pooled_i32
+                                        : GPU_KERNEL_conv_dw_pooled_u8);
 }
 
-/* Zeros can be left out where the positions are one chunk. */
+/* Zeros can be left out where the positions are one chunk; the winners of 2x2 windows
+ * are u8. */
 static bool accepts_winners(const mnt_cmd *cmd)
 {
-    if (!accepts_pool_dw(cmd))
+    if (!accepts_dw(cmd) || cmd->in[2].dtype != MNT_U8)
         return false;
     mnt_conv_args p = args_of(&cmd->args.block.conv, &cmd->in[0], &cmd->out[0]);
     return (int64_t)p.oh * p.ow <= MNT_SUM_BLOCK;
@@ -205,6 +204,6 @@ const gpu_launcher gpu_launch_conv[] = {
     { MNT_OP_ID_conv2d_block, "ref", accepts_forward, launch_block, NULL },
     { MNT_OP_ID_conv2d_pool_dx, "ref", accepts_pool_dx, launch_dx, NULL },
     { MNT_OP_ID_conv2d_pool_dw, "winners", accepts_winners, launch_winners, NULL },
-    { MNT_OP_ID_conv2d_pool_dw, "ref", accepts_pool_dw, launch_pool_dw, NULL },
+    { MNT_OP_ID_conv2d_pool_dw, "ref", accepts_dw, launch_pool_dw, NULL },
     { 0 },
 };
