@@ -17,11 +17,11 @@ kernel parameters, two parameters at one index, initialised or nested threadgrou
 variables, double, and what MSL lacks of C++.
 """
 import argparse
-import hashlib
 import json
 import re
 import subprocess
 import sys
+import zlib
 
 TOKEN = re.compile(r'''
     (?P<marker>^\#[^\n]*)
@@ -620,19 +620,24 @@ class Shader:
                 kernel["token"].fail(f"template {kernel['name']} is never instantiated")
 
     def find_collectives(self):
-        """Whose bodies reach a barrier or a simdgroup function, going by names."""
-        reach = set(COLLECTIVE)
+        """Whose bodies reach a barrier or a simdgroup function (1), or know simdgroups at
+        all (2), going by names."""
+        def meets(words, names):
+            return any(w in names or w.startswith("simd_") for w in words)
 
-        def meets(words):
-            return any(w in reach or w.startswith("simd_") for w in words)
-        grew = True
-        while grew:
-            found = {n for n, words in self.calls.items() if n not in reach
-                     and meets(words)}
-            reach |= found
-            grew = bool(found)
+        def callers(names):
+            while True:
+                more = {n for n, words in self.calls.items() if n not in names
+                        and meets(words, names)}
+                if not more:
+                    return names
+                names = names | more
+        reach, simd = callers(COLLECTIVE), callers({"simdgroup_barrier"})
         for kernel in self.kernels.values():
-            kernel["collective"] = meets(kernel["words"])
+            words = kernel["words"]
+            knows = meets(words, simd) or any("simdgroup" in p.get("builtin", "")
+                                              for p in kernel["params"])
+            kernel["collective"] = int(meets(words, reach)) + 2 * int(knows)
 
     # ---- what comes out ----
     def emit(self, digest):
@@ -656,7 +661,7 @@ class Shader:
                 table.append(f'{{ "{p["name"]}", {p["index"]}, {kind}::bytes, '
                              f'{kind}::alignment, {int(p["kind"] == "reference")}, '
                              f'{int(p["writable"])}, {p["line"]} }},')
-            loop = "MTL_ONE_THREAD" if k["collective"] else "MTL_EACH_THREAD"
+            loop = "MTL_ONE_THREAD" if k["collective"] & 1 else "MTL_EACH_THREAD"
             call = ", ".join(args)
             out.append(
                 f"namespace mtl_{number} {{\nusing F = decltype({f});\n"
@@ -726,7 +731,8 @@ def main():
     a = ap.parse_args()
     with open(a.source, encoding="utf-8") as f:
         source = f.read()
-    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    data = source.encode()
+    digest = f"{zlib.crc32(data):08x}{len(data):08x}"
     try:
         shader = Shader(preprocess(source, a.name, a.cpp), a.name, a.target)
         text = shader.emit(digest)

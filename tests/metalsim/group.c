@@ -47,7 +47,7 @@ void group_begin(sim_worker *w, const sim_image *image, const sim_entry *entry,
 {
     w->image = image;
     w->entry = entry;
-    w->one_fiber = entry->collective == 0;
+    w->one_fiber = (entry->collective & 1) == 0;
     w->threads = call->threads;
     w->simd_width = call->simd_width;
     w->view.call = call;

@@ -89,3 +89,56 @@ function(metalsim_image target)
     set_target_properties(${target} PROPERTIES METALSIM_IMAGE ${image}
         METALSIM_SOURCE ${flat})
 endfunction()
+
+# Where GCC's Objective-C runtime is; METALSIM_OBJC says whether it is there.
+find_program(METALSIM_CC NAMES clang-19)
+execute_process(COMMAND ${CMAKE_C_COMPILER} -print-file-name=libobjc.so
+    OUTPUT_VARIABLE METALSIM_LIBOBJC OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+cmake_path(GET METALSIM_LIBOBJC PARENT_PATH metalsim_objc_include)
+string(APPEND metalsim_objc_include /include)
+set(METALSIM_OBJC OFF)
+if(METALSIM_FOUND AND METALSIM_CC AND EXISTS ${METALSIM_LIBOBJC} AND
+   EXISTS ${metalsim_objc_include}/objc/objc.h)
+    set(METALSIM_OBJC ON)
+endif()
+
+# metalsim_objects(VARIABLE [DEFINITIONS name...] [INCLUDES dir...] SOURCES file...)
+# Compiles Objective-C against the simulator's Foundation and Metal; the variable gets the
+# objects, sources of a target that links metalsim_metal.
+function(metalsim_objects variable)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "DEFINITIONS;INCLUDES;SOURCES")
+    set(flags -std=c11 -g -fPIC -fvisibility=hidden -ffp-contract=off -fobjc-runtime=gcc
+        -fblocks -fconstant-string-class=NSConstantString -Wall -Wextra -Wpedantic
+        -Wconversion -Wshadow -Wstrict-prototypes -Wvla
+        -I${METALSIM_DIR}/apple -I${METALSIM_ROOT}/include
+        -idirafter ${metalsim_objc_include})
+    if(MNT_WERROR)
+        list(APPEND flags -Werror)
+    endif()
+    if(CMAKE_BUILD_TYPE STREQUAL Debug)
+        list(APPEND flags -O0)
+    else()
+        list(APPEND flags -O2)
+    endif()
+    if(MNT_SANITIZE)
+        list(APPEND flags -fsanitize=${MNT_SANITIZE} -fno-sanitize=function
+            -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    endif()
+    list(TRANSFORM arg_DEFINITIONS PREPEND -D)
+    list(TRANSFORM arg_INCLUDES PREPEND -I)
+    set(objects)
+    foreach(file IN LISTS arg_SOURCES)
+        cmake_path(ABSOLUTE_PATH file NORMALIZE)
+        cmake_path(GET file FILENAME name)
+        set(object ${CMAKE_CURRENT_BINARY_DIR}/${variable}/${name}.o)
+        file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${variable})
+        add_custom_command(OUTPUT ${object}
+            COMMAND ${METALSIM_CC} ${flags} ${arg_DEFINITIONS} ${arg_INCLUDES}
+                -MD -MF ${object}.d -c ${file} -o ${object}
+            DEPENDS ${file} DEPFILE ${object}.d
+            COMMENT "Building Objective-C object ${name}.o" VERBATIM)
+        list(APPEND objects ${object})
+    endforeach()
+    set_source_files_properties(${objects} PROPERTIES GENERATED ON EXTERNAL_OBJECT ON)
+    set(${variable} ${objects} PARENT_SCOPE)
+endfunction()

@@ -85,7 +85,8 @@ typedef struct sim_entry {
     const char *name;
     const char *file;
     unsigned line;
-    unsigned char collective; /* may call a barrier or a simdgroup function */
+    /* 1: may call a barrier or a simdgroup function; 2: knows simdgroups. */
+    unsigned char collective;
     unsigned max_threads;     /* [[max_total_threads_per_threadgroup]], or 0 */
     unsigned params;
     const sim_param *param;
@@ -116,7 +117,7 @@ typedef struct sim_services {
 typedef struct sim_library {
     unsigned abi;
     unsigned kind;
-    const char *source_hash; /* of the flattened source, 16 hexadecimal digits */
+    const char *source_hash; /* crc32 and length of the flattened source, in hex */
     unsigned entries;
     const sim_entry *entry;
     void (*bind)(const sim_services *services);
