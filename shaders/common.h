@@ -126,6 +126,27 @@ static inline float lanes_sum(Term term, int64_t n, threadgroup float *share, ui
     return lanes_tree(share, lane, last);
 }
 
+/* The same sum by one thread, n <= 4096: it holds all lanes. */
+template <typename Term> static inline float thread_sum(Term term, int64_t n)
+{
+    float v[MNT_ROW_LANES];
+    for (int l = 0; l < MNT_ROW_LANES; l++)
+        v[l] = 0.0f;
+    for (int64_t first = 0; first < n; first += MNT_ROW_LANES)
+        for (int l = 0; l < MNT_ROW_LANES; l++)
+            if (first + l < n)
+                v[l] = term.add(v[l], first + l);
+    for (int l = 0; l < 16; l++)
+        v[l] = v[l] + v[l + 16];
+    for (int l = 0; l < 8; l++)
+        v[l] = v[l] + v[l + 8];
+    for (int l = 0; l < 4; l++)
+        v[l] = v[l] + v[l + 4];
+    for (int l = 0; l < 2; l++)
+        v[l] = v[l] + v[l + 2];
+    return v[0] + v[1];
+}
+
 /* ---- maxima: the first of equals, the first NaN over every number ---- */
 
 /* A value is offered flushed, so that no comparison sees a subnormal. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Softmax, cross entropy and accuracy over rows of logits. 32 threads a row, eight rows
- * a threadgroup: the row's maximum, then sums by rule D, so a thread is one lane. Threads
- * past the last row repeat that row, because all meet at the barriers, and write nothing.
+ * Softmax, cross entropy and accuracy over rows of logits: the row's maximum, then sums
+ * by rule D. Each kernel comes twice. Wide: 32 threads a row, eight rows a threadgroup, a
+ * thread is a lane; threads past the last row repeat that row, because all meet at the
+ * barriers, and write nothing. Narrow, for rows of at most 4096 and best of few elements:
+ * a thread a row.
  *
  * Scalars (the loss, the count, the fault word) come from a second dispatch over the
  * rows' results.
@@ -15,12 +17,12 @@ struct row_place {
     bool in;
 };
 
-static inline row_place row_of(int64_t rows, uint group, uint tid)
+template <int lanes> static inline row_place row_of(int64_t rows, uint group, uint tid)
 {
     row_place r;
-    r.lane = tid % MNT_ROW_LANES;
+    r.lane = tid % lanes;
     r.first = tid - r.lane;
-    r.row = int64_t(group) * MNT_GROUP_ROWS + tid / MNT_ROW_LANES;
+    r.row = int64_t(group) * (MNT_GROUP / lanes) + tid / lanes;
     r.in = r.row < rows;
     r.row = r.in ? r.row : rows - 1;
     return r;
@@ -51,13 +53,24 @@ struct term_value {
     }
 };
 
+template <int lanes>
 static inline best row_best(device const float *z, int64_t n, row_place r,
                             threadgroup float *share, threadgroup int64_t *indices)
 {
     best b = best_none();
-    for (int64_t j = r.lane; j < n; j += MNT_ROW_LANES)
+    for (int64_t j = r.lane; j < n; j += lanes)
         best_offer(b, z[j], j);
-    return lanes_best(share + r.first, indices + r.first, r.lane, b);
+    if (lanes > 1)
+        b = lanes_best(share + r.first, indices + r.first, r.lane, b);
+    return b;
+}
+
+template <int lanes, typename Term>
+static inline float row_sum(Term term, int64_t n, row_place r, threadgroup float *share)
+{
+    if (lanes > 1)
+        return lanes_sum(term, n, share + r.first, r.lane);
+    return thread_sum(term, n);
 }
 
 /* Maximum and sum of exp(z - max) of a row. */
@@ -65,52 +78,64 @@ struct row_softmax {
     float top, sum;
 };
 
+template <int lanes>
 static inline row_softmax softmax_of(device const float *z, int64_t n, row_place r,
                                      threadgroup float *share,
                                      threadgroup int64_t *indices)
 {
     row_softmax s;
-    s.top = row_best(z, n, r, share, indices).value;
+    s.top = row_best<lanes>(z, n, r, share, indices).value;
     term_exp t;
     t.z = z;
     t.top = s.top;
-    s.sum = lanes_sum(t, n, share + r.first, r.lane);
+    s.sum = row_sum<lanes>(t, n, r, share);
     return s;
 }
 
-kernel void softmax(device const float *x [[buffer(0)]], device float *y [[buffer(1)]],
-                    constant mnt_rows_args &p [[buffer(2)]],
-                    uint group [[threadgroup_position_in_grid]],
-                    uint tid [[thread_index_in_threadgroup]])
-{
-    threadgroup float share[MNT_GROUP];
-    threadgroup int64_t indices[MNT_GROUP];
-    row_place r = row_of(p.rows, group, tid);
-    device const float *z = x + r.row * p.width;
-    row_softmax s = softmax_of(z, p.width, r, share, indices);
-    for (int64_t j = r.lane; r.in && j < p.width; j += MNT_ROW_LANES)
-        y[r.row * p.width + j] = mnt_expf(z[j] - s.top) / s.sum;
-}
-
-/* dx = y (dy - sum(dy y)) */
-kernel void softmax_grad(device const float *dy [[buffer(0)]],
-                         device const float *y [[buffer(1)]],
-                         device float *dx [[buffer(2)]],
-                         constant mnt_rows_args &p [[buffer(3)]],
+template <int lanes>
+kernel void softmax_rows(device const float *x [[buffer(0)]],
+                         device float *y [[buffer(1)]],
+                         constant mnt_rows_args &p [[buffer(2)]],
                          uint group [[threadgroup_position_in_grid]],
                          uint tid [[thread_index_in_threadgroup]])
 {
     threadgroup float share[MNT_GROUP];
-    row_place r = row_of(p.rows, group, tid);
+    threadgroup int64_t indices[MNT_GROUP];
+    row_place r = row_of<lanes>(p.rows, group, tid);
+    device const float *z = x + r.row * p.width;
+    row_softmax s = softmax_of<lanes>(z, p.width, r, share, indices);
+    for (int64_t j = r.lane; r.in && j < p.width; j += lanes)
+        y[r.row * p.width + j] = mnt_expf(z[j] - s.top) / s.sum;
+}
+
+/* dx = y (dy - sum(dy y)) */
+template <int lanes>
+kernel void softmax_rows_grad(device const float *dy [[buffer(0)]],
+                              device const float *y [[buffer(1)]],
+                              device float *dx [[buffer(2)]],
+                              constant mnt_rows_args &p [[buffer(3)]],
+                              uint group [[threadgroup_position_in_grid]],
+                              uint tid [[thread_index_in_threadgroup]])
+{
+    threadgroup float share[MNT_GROUP];
+    row_place r = row_of<lanes>(p.rows, group, tid);
     term_product t;
     t.a = dy + r.row * p.width;
     t.b = y + r.row * p.width;
-    float total = lanes_sum(t, p.width, share + r.first, r.lane);
-    for (int64_t j = r.lane; r.in && j < p.width; j += MNT_ROW_LANES) {
+    float total = row_sum<lanes>(t, p.width, r, share);
+    for (int64_t j = r.lane; r.in && j < p.width; j += lanes) {
         float d = t.a[j] - total;
         dx[r.row * p.width + j] = t.b[j] * d;
     }
 }
+
+template [[host_name("softmax")]] kernel decltype(softmax_rows<32>) softmax_rows<32>;
+template
+    [[host_name("softmax_narrow")]] kernel decltype(softmax_rows<1>) softmax_rows<1>;
+template [[host_name(
+    "softmax_grad")]] kernel decltype(softmax_rows_grad<32>) softmax_rows_grad<32>;
+template [[host_name(
+    "softmax_grad_narrow")]] kernel decltype(softmax_rows_grad<1>) softmax_rows_grad<1>;
 
 static inline bool label_ok(int32_t label, int64_t classes)
 {
@@ -122,7 +147,7 @@ static inline bool label_ok(int32_t label, int64_t classes)
  * its gradient (zeros there). Lane 0 writes the loss, all lanes the gradient. A kernel
  * that does not want one of them binds anything in its place.
  */
-template <bool wants_loss, bool wants_grad>
+template <bool wants_loss, bool wants_grad, int lanes>
 kernel void entropy_rows(device const float *logits [[buffer(0)]],
                          device const int32_t *labels [[buffer(1)]],
                          device const float *dloss [[buffer(2)]],
@@ -134,18 +159,18 @@ kernel void entropy_rows(device const float *logits [[buffer(0)]],
 {
     threadgroup float share[MNT_GROUP];
     threadgroup int64_t indices[MNT_GROUP];
-    row_place r = row_of(p.rows, group, tid);
+    row_place r = row_of<lanes>(p.rows, group, tid);
     device const float *z = logits + r.row * p.width;
     int32_t label = labels[r.row];
     bool ok = label_ok(label, p.width);
-    row_softmax s = softmax_of(z, p.width, r, share, indices);
+    row_softmax s = softmax_of<lanes>(z, p.width, r, share, indices);
     if (wants_loss && r.in && r.lane == 0) {
         float d = z[ok ? label : 0] - s.top;
         losses[r.row] = ok ? mnt_logf(s.sum) - d : NAN;
     }
     if (wants_grad && r.in) {
         float c = dloss[0] / p.divisor;
-        for (int64_t j = r.lane; j < p.width; j += MNT_ROW_LANES) {
+        for (int64_t j = r.lane; j < p.width; j += lanes) {
             float q = mnt_expf(z[j] - s.top) / s.sum;
             float d = q - (j == label ? 1.0f : 0.0f);
             dlogits[r.row * p.width + j] = ok ? d * c : 0.0f;
@@ -153,12 +178,21 @@ kernel void entropy_rows(device const float *logits [[buffer(0)]],
     }
 }
 
-template [[host_name("entropy_loss")]] kernel decltype(entropy_rows<true, false>)
-    entropy_rows<true, false>;
-template [[host_name("entropy_grad")]] kernel decltype(entropy_rows<false, true>)
-    entropy_rows<false, true>;
-template [[host_name("entropy_both")]] kernel decltype(entropy_rows<true, true>)
-    entropy_rows<true, true>;
+template [[host_name("entropy_loss")]] kernel decltype(entropy_rows<true, false, 32>)
+    entropy_rows<true, false, 32>;
+template
+    [[host_name("entropy_loss_narrow")]] kernel decltype(entropy_rows<true, false, 1>)
+        entropy_rows<true, false, 1>;
+template [[host_name("entropy_grad")]] kernel decltype(entropy_rows<false, true, 32>)
+    entropy_rows<false, true, 32>;
+template
+    [[host_name("entropy_grad_narrow")]] kernel decltype(entropy_rows<false, true, 1>)
+        entropy_rows<false, true, 1>;
+template [[host_name("entropy_both")]] kernel decltype(entropy_rows<true, true, 32>)
+    entropy_rows<true, true, 32>;
+template
+    [[host_name("entropy_both_narrow")]] kernel decltype(entropy_rows<true, true, 1>)
+        entropy_rows<true, true, 1>;
 
 /*
  * One threadgroup, at most 4096 rows: the first 32 threads make the mean of the losses,
@@ -174,7 +208,7 @@ kernel void entropy_finish(device const float *losses [[buffer(0)]],
 {
     threadgroup float share[MNT_GROUP];
     threadgroup int64_t lowest[MNT_GROUP];
-    row_place r = row_of(MNT_GROUP_ROWS, 0, tid);
+    row_place r = row_of<MNT_ROW_LANES>(MNT_GROUP_ROWS, 0, tid);
     term_value t;
     t.x = losses;
     float total = lanes_sum(t, p.rows, share + r.first, r.lane);
@@ -191,30 +225,42 @@ kernel void entropy_finish(device const float *losses [[buffer(0)]],
     }
 }
 
-/* How many of a threadgroup's eight rows have their maximum at the label; thread 0
- * writes that to counts[group]. */
-kernel void accuracy_rows(device const float *logits [[buffer(0)]],
-                          device const int32_t *labels [[buffer(1)]],
-                          device int32_t *counts [[buffer(2)]],
-                          constant mnt_rows_args &p [[buffer(3)]],
-                          uint group [[threadgroup_position_in_grid]],
-                          uint tid [[thread_index_in_threadgroup]])
+/* The sum of all threads' counts; share has MNT_GROUP elements. */
+static inline int32_t group_count(threadgroup int32_t *share, uint tid, int32_t count)
+{
+    share[tid] = count;
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    for (uint h = MNT_GROUP / 2; h > 0; h /= 2) {
+        if (tid < h)
+            share[tid] += share[tid + h];
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+    }
+    return share[0];
+}
+
+/* How many of a threadgroup's rows have their maximum at the label; thread 0 writes that
+ * to counts[group]. */
+template <int lanes>
+kernel void accuracy(device const float *logits [[buffer(0)]],
+                     device const int32_t *labels [[buffer(1)]],
+                     device int32_t *counts [[buffer(2)]],
+                     constant mnt_rows_args &p [[buffer(3)]],
+                     uint group [[threadgroup_position_in_grid]],
+                     uint tid [[thread_index_in_threadgroup]])
 {
     threadgroup float share[MNT_GROUP];
     threadgroup int64_t indices[MNT_GROUP];
-    threadgroup int32_t right[MNT_GROUP_ROWS];
-    row_place r = row_of(p.rows, group, tid);
-    best b = row_best(logits + r.row * p.width, p.width, r, share, indices);
-    if (r.lane == 0)
-        right[tid / MNT_ROW_LANES] = r.in && b.index == labels[r.row] ? 1 : 0;
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    if (tid != 0)
-        return;
-    int32_t count = 0;
-    for (int k = 0; k < MNT_GROUP_ROWS; k++)
-        count += right[k];
-    counts[group] = count;
+    threadgroup int32_t right[MNT_GROUP];
+    row_place r = row_of<lanes>(p.rows, group, tid);
+    best b = row_best<lanes>(logits + r.row * p.width, p.width, r, share, indices);
+    bool hit = r.in && r.lane == 0 && b.index == labels[r.row];
+    int32_t count = group_count(right, tid, hit ? 1 : 0);
+    if (tid == 0)
+        counts[group] = count;
 }
+
+template [[host_name("accuracy_rows")]] kernel decltype(accuracy<32>) accuracy<32>;
+template [[host_name("accuracy_rows_narrow")]] kernel decltype(accuracy<1>) accuracy<1>;
 
 /* The sum of `rows` counts. One threadgroup. */
 kernel void accuracy_total(device const int32_t *counts [[buffer(0)]],
@@ -226,13 +272,7 @@ kernel void accuracy_total(device const int32_t *counts [[buffer(0)]],
     int32_t count = 0;
     for (int64_t i = tid; i < p.rows; i += MNT_GROUP)
         count += counts[i];
-    share[tid] = count;
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    for (uint h = MNT_GROUP / 2; h > 0; h /= 2) {
-        if (tid < h)
-            share[tid] += share[tid + h];
-        threadgroup_barrier(mem_flags::mem_threadgroup);
-    }
+    count = group_count(share, tid, count);
     if (tid == 0)
-        total[0] = share[0];
+        total[0] = count;
 }

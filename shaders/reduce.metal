@@ -21,6 +21,17 @@ static inline int64_t reduce_to(constant mnt_reduce_args &p, int64_t output,
     return dims_at(p.kept_dim, p.kept_y, p.kept_ndim, output);
 }
 
+/* Element j of one output's, from place `at`. */
+struct term_reduced {
+    device const float *x;
+    constant mnt_reduce_args *p;
+    int64_t at;
+    float add(float s, int64_t j)
+    {
+        return s + x[at + dims_at(p->reduced_dim, p->reduced_x, p->reduced_ndim, j)];
+    }
+};
+
 /*
  * 32 threads a (output, block) pair, eight pairs a threadgroup; a thread is one lane.
  * Lane 0 writes the pair's sum. Threads past the last pair sum nothing but keep to the
@@ -35,19 +46,40 @@ kernel void reduce_sum(device const float *x [[buffer(0)]],
     threadgroup float share[MNT_GROUP];
     uint lane = tid % MNT_ROW_LANES;
     int64_t pair = int64_t(group) * MNT_GROUP_ROWS + tid / MNT_ROW_LANES;
-    int64_t output = pair / p.blocks, block = pair - output * p.blocks;
+    int64_t output = quotient(pair, p.blocks), block = pair - output * p.blocks;
     bool in = output < p.outputs;
     float s = 0.0f;
     if (in) {
-        int64_t at = dims_at(p.kept_dim, p.kept_x, p.kept_ndim, output);
+        term_reduced t;
+        t.x = x;
+        t.p = &p;
+        t.at = dims_at(p.kept_dim, p.kept_x, p.kept_ndim, output);
         int64_t end = min(p.length, (block + 1) * MNT_SUM_BLOCK);
         for (int64_t i = block * MNT_SUM_BLOCK + lane; i < end; i += MNT_ROW_LANES)
-            s = s + x[at + dims_at(p.reduced_dim, p.reduced_x, p.reduced_ndim, i)];
+            s = t.add(s, i);
     }
     s = lanes_tree(share + (tid - lane), lane, s);
     if (in && lane == 0)
         y[reduce_to(p, output, block)] =
             p.divide != 0 && p.blocks == 1 ? s / p.divisor : s;
+}
+
+/* The same for one block: a thread an output. Best where outputs are many and short. */
+kernel void reduce_sum_narrow(device const float *x [[buffer(0)]],
+                              device float *y [[buffer(1)]],
+                              constant mnt_reduce_args &p [[buffer(2)]],
+                              uint group [[threadgroup_position_in_grid]],
+                              uint tid [[thread_index_in_threadgroup]])
+{
+    int64_t output = int64_t(group) * MNT_GROUP + tid;
+    if (output >= p.outputs)
+        return;
+    term_reduced t;
+    t.x = x;
+    t.p = &p;
+    t.at = dims_at(p.kept_dim, p.kept_x, p.kept_ndim, output);
+    float s = thread_sum(t, p.length);
+    y[reduce_to(p, output, 0)] = p.divide != 0 ? s / p.divisor : s;
 }
 
 /*
@@ -63,7 +95,7 @@ kernel void reduce_sum_columns(device const float *x [[buffer(0)]],
 {
     threadgroup float share[MNT_ROW_LANES][MNT_COLUMNS];
     uint column = tid % MNT_COLUMNS, worker = tid / MNT_COLUMNS;
-    int64_t part = int64_t(group) / p.blocks, block = int64_t(group) - part * p.blocks;
+    int64_t part = quotient(group, p.blocks), block = int64_t(group) - part * p.blocks;
     int64_t output = part * MNT_COLUMNS + column;
     bool in = output < p.outputs;
     float s[LANES];
@@ -93,30 +125,35 @@ kernel void reduce_sum_columns(device const float *x [[buffer(0)]],
     }
 }
 
-/* 32 threads an output, eight outputs a threadgroup; 0 where nothing is reduced. */
-kernel void reduce_argmax(device const float *x [[buffer(0)]],
-                          device int32_t *y [[buffer(1)]],
-                          constant mnt_reduce_args &p [[buffer(2)]],
-                          uint group [[threadgroup_position_in_grid]],
-                          uint tid [[thread_index_in_threadgroup]])
+/* `lanes` threads an output, 256 / lanes outputs a threadgroup; 0 where nothing is
+ * reduced. Lane 0 writes. */
+template <int lanes>
+kernel void argmax(device const float *x [[buffer(0)]], device int32_t *y [[buffer(1)]],
+                   constant mnt_reduce_args &p [[buffer(2)]],
+                   uint group [[threadgroup_position_in_grid]],
+                   uint tid [[thread_index_in_threadgroup]])
 {
     threadgroup float values[MNT_GROUP];
     threadgroup int64_t indices[MNT_GROUP];
-    uint lane = tid % MNT_ROW_LANES;
-    int64_t output = int64_t(group) * MNT_GROUP_ROWS + tid / MNT_ROW_LANES;
+    uint lane = tid % lanes;
+    int64_t output = int64_t(group) * (MNT_GROUP / lanes) + tid / lanes;
     bool in = output < p.outputs;
     best b = best_none();
     if (in) {
         int64_t at = dims_at(p.kept_dim, p.kept_x, p.kept_ndim, output);
-        for (int64_t i = lane; i < p.length; i += MNT_ROW_LANES)
+        for (int64_t i = lane; i < p.length; i += lanes)
             best_offer(
                 b, x[at + dims_at(p.reduced_dim, p.reduced_x, p.reduced_ndim, i)], i);
     }
-    b = lanes_best(values + (tid - lane), indices + (tid - lane), lane, b);
+    if (lanes > 1)
+        b = lanes_best(values + (tid - lane), indices + (tid - lane), lane, b);
     if (in && lane == 0)
         y[dims_at(p.kept_dim, p.kept_y, p.kept_ndim, output)] =
             b.index < 0 ? 0 : int32_t(b.index);
 }
+
+template [[host_name("reduce_argmax")]] kernel decltype(argmax<32>) argmax<32>;
+template [[host_name("reduce_argmax_narrow")]] kernel decltype(argmax<1>) argmax<1>;
 
 /*
  * db of dy [N, C]: chunks of 64 rows, their sums added in order. 32 columns a

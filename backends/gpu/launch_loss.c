@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Softmax and losses: rows in a first dispatch, and where a scalar is wanted a second
- * one over the rows' results, in scratch memory.
+ * one over the rows' results, in scratch memory. "narrow" gives a row to one thread,
+ * "ref" to 32.
  */
 #include "launch.h"
 
@@ -15,26 +16,61 @@ static mnt_rows_args rows_of(const mnt_cmd *cmd)
     return a;
 }
 
-static void launch_rows(gpu_emit *e, const mnt_cmd *cmd)
+static bool accepts_narrow(const mnt_cmd *cmd)
+{
+    return rows_of(cmd).width <= MNT_SUM_BLOCK;
+}
+
+static bool prefers_narrow(const mnt_cmd *cmd)
+{
+    return rows_of(cmd).width <= MNT_ROW_LANES;
+}
+
+/* Threadgroups for all rows. */
+static uint64_t groups_of(const mnt_cmd *cmd, bool narrow)
+{
+    return gpu_groups(rows_of(cmd).rows, narrow ? MNT_GROUP : MNT_GROUP_ROWS);
+}
+
+static void emit_softmax(gpu_emit *e, const mnt_cmd *cmd, gpu_kernel kernel,
+                         bool narrow)
 {
     mnt_rows_args a = rows_of(cmd);
-    bool grad = cmd->op == MNT_OP_ID_softmax_grad;
-    uint64_t groups = a.width > 0 ? gpu_groups(a.rows, MNT_GROUP_ROWS) : 0;
-    gpu_dispatch *d = gpu_dispatch_add(
-        e, grad ? GPU_KERNEL_softmax_grad : GPU_KERNEL_softmax, groups);
+    gpu_dispatch *d =
+        gpu_dispatch_add(e, kernel, a.width > 0 ? groups_of(cmd, narrow) : 0);
     for (int i = 0; i < mnt_op_inputs(cmd->op); i++)
         gpu_bind(d, &cmd->in[i]);
     gpu_bind(d, &cmd->out[0]);
     gpu_args(d, &a, sizeof a);
 }
 
+static void launch_softmax(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_softmax(e, cmd, GPU_KERNEL_softmax, false);
+}
+
+static void launch_softmax_narrow(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_softmax(e, cmd, GPU_KERNEL_softmax_narrow, true);
+}
+
+static void launch_softmax_grad(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_softmax(e, cmd, GPU_KERNEL_softmax_grad, false);
+}
+
+static void launch_softmax_grad_narrow(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_softmax(e, cmd, GPU_KERNEL_softmax_grad_narrow, true);
+}
+
 /* Rows of logits, labels, dloss; losses go to scratch memory. */
-static void emit_rows(gpu_emit *e, const mnt_cmd *cmd, gpu_kernel kernel,
+static void emit_rows(gpu_emit *e, const mnt_cmd *cmd, gpu_kernel kernel, bool narrow,
                       const mnt_operand *dloss, uint64_t losses,
                       const mnt_operand *dlogits)
 {
     mnt_rows_args a = rows_of(cmd);
-    gpu_dispatch *d = gpu_dispatch_add(e, kernel, gpu_groups(a.rows, MNT_GROUP_ROWS));
+    gpu_dispatch *d = gpu_dispatch_add(e, kernel, groups_of(cmd, narrow));
     gpu_bind(d, &cmd->in[0]);
     gpu_bind(d, &cmd->in[1]);
     gpu_bind(d, dloss);
@@ -68,31 +104,58 @@ static uint64_t losses_of(gpu_emit *e, const mnt_cmd *cmd)
     return gpu_scratch(e, (uint64_t)rows_of(cmd).rows * sizeof(float));
 }
 
-static void launch_loss(gpu_emit *e, const mnt_cmd *cmd)
+static void emit_loss(gpu_emit *e, const mnt_cmd *cmd, gpu_kernel kernel, bool narrow)
 {
     uint64_t losses = losses_of(e, cmd);
-    emit_rows(e, cmd, GPU_KERNEL_entropy_loss, &gpu_absent, losses, &gpu_absent);
+    emit_rows(e, cmd, kernel, narrow, &gpu_absent, losses, &gpu_absent);
     emit_finish(e, cmd, losses, &cmd->out[0], &cmd->out[1]);
+}
+
+static void launch_loss(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_loss(e, cmd, GPU_KERNEL_entropy_loss, false);
+}
+
+static void launch_loss_narrow(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_loss(e, cmd, GPU_KERNEL_entropy_loss_narrow, true);
 }
 
 static void launch_grad(gpu_emit *e, const mnt_cmd *cmd)
 {
-    emit_rows(e, cmd, GPU_KERNEL_entropy_grad, &cmd->in[2], 0, &cmd->out[0]);
+    emit_rows(e, cmd, GPU_KERNEL_entropy_grad, false, &cmd->in[2], 0, &cmd->out[0]);
+}
+
+static void launch_grad_narrow(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_rows(e, cmd, GPU_KERNEL_entropy_grad_narrow, true, &cmd->in[2], 0,
+              &cmd->out[0]);
+}
+
+static void emit_both(gpu_emit *e, const mnt_cmd *cmd, gpu_kernel kernel, bool narrow)
+{
+    uint64_t losses = losses_of(e, cmd);
+    emit_rows(e, cmd, kernel, narrow, &cmd->in[2], losses, &cmd->out[1]);
+    emit_finish(e, cmd, losses, &cmd->out[0], &cmd->out[2]);
 }
 
 static void launch_both(gpu_emit *e, const mnt_cmd *cmd)
 {
-    uint64_t losses = losses_of(e, cmd);
-    emit_rows(e, cmd, GPU_KERNEL_entropy_both, &cmd->in[2], losses, &cmd->out[1]);
-    emit_finish(e, cmd, losses, &cmd->out[0], &cmd->out[2]);
+    emit_both(e, cmd, GPU_KERNEL_entropy_both, false);
 }
 
-static void launch_accuracy(gpu_emit *e, const mnt_cmd *cmd)
+static void launch_both_narrow(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_both(e, cmd, GPU_KERNEL_entropy_both_narrow, true);
+}
+
+static void emit_accuracy(gpu_emit *e, const mnt_cmd *cmd, gpu_kernel kernel,
+                          bool narrow)
 {
     mnt_rows_args a = rows_of(cmd);
-    uint64_t groups = gpu_groups(a.rows, MNT_GROUP_ROWS);
+    uint64_t groups = groups_of(cmd, narrow);
     uint64_t counts = gpu_scratch(e, groups * sizeof(int32_t));
-    gpu_dispatch *d = gpu_dispatch_add(e, GPU_KERNEL_accuracy_rows, groups);
+    gpu_dispatch *d = gpu_dispatch_add(e, kernel, groups);
     gpu_bind(d, &cmd->in[0]);
     gpu_bind(d, &cmd->in[1]);
     gpu_bind_scratch(d, counts);
@@ -104,12 +167,28 @@ static void launch_accuracy(gpu_emit *e, const mnt_cmd *cmd)
     gpu_args(d, &a, sizeof a);
 }
 
+static void launch_accuracy(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_accuracy(e, cmd, GPU_KERNEL_accuracy_rows, false);
+}
+
+static void launch_accuracy_narrow(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_accuracy(e, cmd, GPU_KERNEL_accuracy_rows_narrow, true);
+}
+
+#define ROWS(op, launch)                                                               \
+    { MNT_OP_ID_##op, "narrow", accepts_narrow, launch##_narrow, prefers_narrow },     \
+    {                                                                                  \
+        MNT_OP_ID_##op, "ref", NULL, launch, NULL                                      \
+    }
+
 const gpu_launcher gpu_launch_loss[] = {
-    { MNT_OP_ID_softmax, "ref", NULL, launch_rows, NULL },
-    { MNT_OP_ID_softmax_grad, "ref", NULL, launch_rows, NULL },
-    { MNT_OP_ID_cross_entropy, "ref", NULL, launch_loss, NULL },
-    { MNT_OP_ID_cross_entropy_grad, "ref", NULL, launch_grad, NULL },
-    { MNT_OP_ID_cross_entropy_both, "ref", NULL, launch_both, NULL },
-    { MNT_OP_ID_accuracy_count, "ref", NULL, launch_accuracy, NULL },
+    ROWS(softmax, launch_softmax),
+    ROWS(softmax_grad, launch_softmax_grad),
+    ROWS(cross_entropy, launch_loss),
+    ROWS(cross_entropy_grad, launch_grad),
+    ROWS(cross_entropy_both, launch_both),
+    ROWS(accuracy_count, launch_accuracy),
     { 0 },
 };

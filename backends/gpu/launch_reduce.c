@@ -2,7 +2,8 @@
 /*
  * Reductions. Sums of more than 4096 elements are levels: each dispatch sums blocks of
  * 4096, and the next one sums what it left in scratch memory, until one block is left.
- * "columns" is for reduced axes that lie across memory, "ref" for any.
+ * "columns" is for reduced axes that lie across memory, "narrow" for few elements an
+ * output, "ref" for any.
  */
 #include "launch.h"
 
@@ -136,15 +137,45 @@ static void launch_columns(gpu_emit *e, const mnt_cmd *cmd)
     emit_sum(e, &a, &cmd->in[0], 0, &cmd->out[0], true);
 }
 
-static void launch_argmax(gpu_emit *e, const mnt_cmd *cmd)
+/* One block an output, so no levels. */
+static bool accepts_narrow(const mnt_cmd *cmd)
 {
     mnt_reduce_args a;
     reduce_args(&a, cmd);
-    gpu_dispatch *d = gpu_dispatch_add(e, GPU_KERNEL_reduce_argmax,
-                                       gpu_groups(a.outputs, MNT_GROUP_ROWS));
+    return a.length <= MNT_SUM_BLOCK;
+}
+
+static bool prefers_narrow(const mnt_cmd *cmd)
+{
+    mnt_reduce_args a;
+    reduce_args(&a, cmd);
+    return a.length <= MNT_ROW_LANES;
+}
+
+static void emit_one(gpu_emit *e, const mnt_cmd *cmd, gpu_kernel kernel, int64_t each)
+{
+    mnt_reduce_args a;
+    reduce_args(&a, cmd);
+    a.blocks = 1;
+    gpu_dispatch *d = gpu_dispatch_add(e, kernel, gpu_groups(a.outputs, each));
     gpu_bind(d, &cmd->in[0]);
     gpu_bind(d, &cmd->out[0]);
     gpu_args(d, &a, sizeof a);
+}
+
+static void launch_narrow(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_one(e, cmd, GPU_KERNEL_reduce_sum_narrow, MNT_GROUP);
+}
+
+static void launch_argmax(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_one(e, cmd, GPU_KERNEL_reduce_argmax, MNT_GROUP_ROWS);
+}
+
+static void launch_argmax_narrow(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_one(e, cmd, GPU_KERNEL_reduce_argmax_narrow, MNT_GROUP);
 }
 
 void gpu_dispatch_tree(gpu_emit *e, uint64_t from, int64_t leaves, int64_t size,
@@ -215,9 +246,12 @@ static void launch_pool_db(gpu_emit *e, const mnt_cmd *cmd)
 
 const gpu_launcher gpu_launch_reduce[] = {
     { MNT_OP_ID_sum, "columns", accepts_columns, launch_columns, prefers_columns },
+    { MNT_OP_ID_sum, "narrow", accepts_narrow, launch_narrow, prefers_narrow },
     { MNT_OP_ID_sum, "ref", NULL, launch_ref, NULL },
     { MNT_OP_ID_mean, "columns", accepts_columns, launch_columns, prefers_columns },
+    { MNT_OP_ID_mean, "narrow", accepts_narrow, launch_narrow, prefers_narrow },
     { MNT_OP_ID_mean, "ref", NULL, launch_ref, NULL },
+    { MNT_OP_ID_argmax, "narrow", NULL, launch_argmax_narrow, prefers_narrow },
     { MNT_OP_ID_argmax, "ref", NULL, launch_argmax, NULL },
     { MNT_OP_ID_bias_grad, "ref", NULL, launch_bias_grad, NULL },
     { MNT_OP_ID_conv2d_pool_db, "ref", accepts_pool_db, launch_pool_db, NULL },
