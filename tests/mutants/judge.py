@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Judging: mnt-conformance, and the library's own tests, on one built mutant."""
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -40,6 +41,7 @@ class Verdict:
     by: str = ""  # the command
     says: str = ""  # its first sentence
     seconds: float = 0
+    again: list = None  # the arguments that show the failure again
 
 
 class Judge:
@@ -47,7 +49,7 @@ class Judge:
         self.program = tree.build / "bin/mnt-conformance"
         self.bin = tree.build / "bin"
         self.limit, self.generated = limit, generated
-        self.used = set() # (of the library, arguments or a test's name)
+        self.passed = set() # tests that the unmutated library passed
 
     def conformance(self, subject, args, preload, out, hung=HUNG):
         """One run of the program; it is ended at the first failure it reports."""
@@ -79,11 +81,11 @@ class Judge:
 
         timer = threading.Timer(self.limit, stop, [late])
         timer.start()
-        lines, found = [], False
+        lines, again = [], None
         for raw in p.stdout:
             line = raw.decode(errors="replace").rstrip("\n")
             if line.startswith(REPRODUCER) and "--case" in line:
-                found = True
+                again = shlex.split(line)[1:]
                 stop()
                 break
             lines.append(line)
@@ -93,10 +95,11 @@ class Judge:
         seconds = time.monotonic() - start
         text = " ".join(command)
         says = [s for s in lines if s.strip()]
-        if found:
+        if again:
             said = says[-1] if says else ""
             slow = "sign of life" in said or said.endswith("hung")
-            return Verdict("time-out" if slow else "killed", text, said, seconds)
+            return Verdict("time-out" if slow else "killed", text, said, seconds,
+                           again)
         if late.is_set():
             return Verdict("time-out", text, f"after {self.limit:.0f} s", seconds)
         if status == 0:
@@ -135,7 +138,6 @@ class Judge:
         for runs in self.runs(m, isa):
             for args in runs:
                 last = self.conformance(subject, args, preload, out, hung)
-                self.used.add((m.in_library, tuple(args)))
                 total += last.seconds
                 if last.outcome != "survived":
                     break
@@ -144,9 +146,25 @@ class Judge:
         if last is None or last.outcome == "survived":
             for name in m.tests:
                 last = self.test(name, preload, out)
-                self.used.add((True, name))
                 total += last.seconds
                 if last.outcome != "survived":
                     break
         last.seconds = total
         return last
+
+    def control(self, v, built, base, out):
+        """None if the unmutated copy passes what killed the mutant, else why not."""
+        args = v.again or v.by.split(" ")[1:]
+        if Path(v.by.split(" ")[0]) != self.program:
+            name = Path(v.by).name
+            if name in self.passed:
+                return None
+            c = self.test(name, None, out)
+            self.passed |= {name} if c.outcome == "survived" else set()
+        else:
+            args = [str(base) if a == str(built) else a for a in args]
+            c = self.watch([str(self.program), *args, "--quiet", "--jobs", "1", "--out",
+                            str(out)], None, out)
+        if c.outcome == "survived":
+            return None
+        return f"the unmutated copy fails too: {c.by}\n  {c.says}"
