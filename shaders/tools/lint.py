@@ -71,6 +71,18 @@ def fault(kind, rest):
     return None
 
 
+def faults(dump):
+    """Sentences about the faults in a tree that clang has written."""
+    found = {}
+    for kind, rest, (file, line, column) in Tree(dump.splitlines()):
+        text = fault(kind, rest)
+        if text and not file.startswith("entry-points") and \
+                not file.endswith((".cpp", "/metal_stdlib", "/target.h")):
+            found[(file, line, column)] = text
+    return [f"{file}:{line}:{column}: error: {text}"
+            for (file, line, column), text in sorted(found.items())]
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--clang", default="clang++-19")
@@ -81,15 +93,9 @@ def main():
                          capture_output=True, text=True, check=False)
     if run.returncode != 0:
         sys.exit(run.stderr)
-    found = {}
-    for kind, rest, (file, line, column) in Tree(run.stdout.splitlines()):
-        text = fault(kind, rest)
-        if text and not file.startswith("entry-points") and \
-                not file.endswith((".cpp", "/metal_stdlib", "/target.h")):
-            found[(file, line, column)] = text
-    for (file, line, column), text in sorted(found.items()):
-        print(f"{file}:{line}:{column}: error: {text}", file=sys.stderr)
-    sys.exit(1 if found else 0)
+    said = faults(run.stdout)
+    if said:
+        sys.exit("\n".join(said))
 
 
 if __name__ == "__main__":

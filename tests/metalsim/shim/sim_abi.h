@@ -87,7 +87,7 @@ typedef struct sim_entry {
     unsigned line;
     /* 1: may call a barrier or a simdgroup function; 2: knows simdgroups. */
     unsigned char collective;
-    unsigned max_threads;     /* [[max_total_threads_per_threadgroup]], or 0 */
+    unsigned max_threads; /* [[max_total_threads_per_threadgroup]], or 0 */
     unsigned params;
     const sim_param *param;
     sim_threads *run;

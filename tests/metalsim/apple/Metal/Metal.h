@@ -113,12 +113,16 @@ typedef NS_OPTIONS(NSUInteger, MTLBarrierScope) {
 extern NSErrorDomain const MTLCommandBufferErrorDomain;
 extern NSErrorDomain const MTLLibraryErrorDomain;
 
-@protocol MTLDevice
-, MTLBuffer, MTLLibrary, MTLFunction, MTLComputePipelineState;
-@protocol MTLCommandQueue
-, MTLCommandBuffer, MTLCommandEncoder;
-@protocol MTLComputeCommandEncoder
-, MTLBlitCommandEncoder;
+@protocol MTLDevice;
+@protocol MTLBuffer;
+@protocol MTLLibrary;
+@protocol MTLFunction;
+@protocol MTLComputePipelineState;
+@protocol MTLCommandQueue;
+@protocol MTLCommandBuffer;
+@protocol MTLCommandEncoder;
+@protocol MTLComputeCommandEncoder;
+@protocol MTLBlitCommandEncoder;
 
 @protocol MTLResource <NSObject>
 @property(nullable, copy, atomic) NSString *label;
