@@ -255,12 +255,21 @@ static bool wrong(graph_session *s, const graph_step *t, const char *format, ...
     return false;
 }
 
+/* The graph's first failure. A command that the backend lacks is met here when it is run
+ * while recording: first values of parameters, eager graphs. */
+static bool stuck(graph_session *s, const graph_step *t)
+{
+    if (mnt_graph_status(s->g) == MNT_UNSUPPORTED)
+        return graph_failed(s, "compiling");
+    return wrong(s, t, "%.200s", mnt_last_error(s->dev));
+}
+
 /* Shape and type are as predicted. */
 static bool check(graph_session *s, const graph_step *t, int o, mnt_tensor *y)
 {
     const graph_value *v = &s->p->values[t->out[o]];
     if (!y && mnt_graph_status(s->g) != MNT_OK)
-        return wrong(s, t, "%.200s", mnt_last_error(s->dev));
+        return stuck(s, t);
     char got[96], want[96];
     if (!y)
         return wrong(s, t, "there is none");
@@ -351,7 +360,7 @@ bool graph_record(graph_session *s)
         if (s->error[0])
             return false;
         if (mnt_graph_status(s->g) != MNT_OK)
-            return wrong(s, t, "%.200s", mnt_last_error(s->dev));
+            return stuck(s, t);
         if (backward && s->split < 0 && !check_gradients(s, t))
             return false;
         if (backward && s->until_backward)
