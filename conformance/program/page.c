@@ -112,8 +112,12 @@ static void put_ops(FILE *f, const json_t *c)
                 fprintf(f, " %lld | %lld |", num(op, "forward"), num(op, "backward"));
             else
                 fputs(" | |", f);
-            fprintf(f, " %s | %.3g | %.3g |\n", yes(type, "bit_equal") ? "yes" : "no",
-                    real(type, "worst_ulp"), real(type, "worst_share"));
+            if (num(type, "tuples") == 0) /* nothing of it ran */
+                fputs(" - | - | - |\n", f);
+            else
+                fprintf(f, " %s | %.3g | %.3g |\n",
+                        yes(type, "bit_equal") ? "yes" : "no", real(type, "worst_ulp"),
+                        real(type, "worst_share"));
             first = false;
         }
     }
