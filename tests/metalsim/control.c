@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "control.h"
+#include "fiber.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -35,6 +36,15 @@ static void *handler_context;
 static uint64_t reports;
 static metalsim_counts counts;
 static uint64_t memory_used;
+
+#ifdef METALSIM_ASAN
+/* The runtime of Objective-C keeps its tables to the end. */
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libobjc.so\n";
+}
+#endif
 
 /* ---- reports ---- */
 void metalsim_report(const char *rule, const char *format, ...)

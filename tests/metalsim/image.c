@@ -38,10 +38,9 @@ static void function_init(sim_function *f, const sim_image *image,
     f->image = image;
     f->entry = entry;
     f->arrays = entry->arrays ? entry->arrays(f->array) : 0;
-    for (unsigned i = 0; i < f->arrays; i++) {
-        size_t end = f->array[i].offset + f->array[i].bytes;
-        f->array_bytes = end > f->array_bytes ? end : f->array_bytes;
-    }
+    /* Without the gaps that watched images have. */
+    for (unsigned i = 0; i < f->arrays; i++)
+        f->array_bytes += (f->array[i].bytes + 15) / 16 * 16;
 }
 
 static sim_image *image_from(void *handle, char *error, size_t size)

@@ -240,6 +240,7 @@ static bool start_worker(sim_engine *e, int number)
 /* A sanitizer ends the process: say which kernel ran. */
 #ifdef METALSIM_ASAN
 void __sanitizer_set_death_callback(void (*callback)(void));
+__attribute__((visibility("default"))) void __ubsan_on_report(void);
 
 static void name_running_kernel(void)
 {
@@ -247,6 +248,13 @@ static void name_running_kernel(void)
     if (v && v->kernel)
         fprintf(stderr, "metalsim: that was kernel %s [threadgroup %u, thread %u]\n",
                 v->kernel, v->group, v->index);
+}
+
+/* The library of UBSan calls it; where that is one of its own the callback of
+ * AddressSanitizer's would not be. */
+void __ubsan_on_report(void)
+{
+    name_running_kernel();
 }
 #endif
 
