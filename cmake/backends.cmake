@@ -8,7 +8,7 @@ option(MNT_METAL "the metal backend" ${APPLE})
 option(MNT_METAL_SIM "the metal backend over a simulated device, for tests" OFF)
 set(cuda_default OFF)
 if(MNT_CLANGXX AND CMAKE_SYSTEM_NAME STREQUAL Linux)
-    set(cuda_default OFF)
+    set(cuda_default ON)
 endif()
 option(MNT_CUDA "the cuda backend; needs clang 19 to build and a driver to run"
     ${cuda_default})

@@ -48,7 +48,8 @@ template <class T> MTL_FN T shuffle(T value, uint from)
 {
     static_assert(sizeof(T) == 4, "simdgroup functions take 32-bit values");
     return __builtin_bit_cast(
-        T, __nvvm_shfl_sync_idx_i32(~0u, __builtin_bit_cast(int, value), (int)from, 31));
+        T,
+        __nvvm_shfl_sync_idx_i32(~0u, __builtin_bit_cast(int, value), (int)from, 31));
 }
 
 #define MTL_ATOMIC_OPERATIONS(S, T)                                                    \
