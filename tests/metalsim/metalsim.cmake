@@ -23,8 +23,11 @@ set(METALSIM_FLAGS -std=c++17 -g -fPIC -fvisibility=hidden -ffp-contract=off
     -Wpre-c++17-compat -Wdouble-promotion -Wvla -flax-vector-conversions=none)
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64)
     list(APPEND METALSIM_FLAGS -march=x86-64-v3) # fma as one instruction
-elseif(CMAKE_CROSSCOMPILING)
-    list(APPEND METALSIM_FLAGS --target=aarch64-linux-gnu)
+endif()
+set(METALSIM_TARGET)
+if(CMAKE_CROSSCOMPILING)
+    set(METALSIM_TARGET --target=${CMAKE_SYSTEM_PROCESSOR}-linux-gnu)
+    list(APPEND METALSIM_FLAGS ${METALSIM_TARGET})
 endif()
 
 # metalsim_image(target [KIND plain|race|asan] [INCLUDES dir...] [HEADERS file...]
@@ -41,7 +44,7 @@ function(metalsim_image target)
     set(flat ${CMAKE_CURRENT_BINARY_DIR}/${target}.flat.metal)
     set(cpp ${CMAKE_CURRENT_BINARY_DIR}/${target}.cpp)
     set(runtime ${METALSIM_DIR}/shim/image_runtime.c)
-    set(flags ${METALSIM_FLAGS} -shared -O2)
+    set(flags ${METALSIM_FLAGS} -O2)
     if(arg_KIND STREQUAL race)
         # Every access on its own: no vectors wider than those of the source.
         list(APPEND flags -O1 -fsanitize=thread -fno-vectorize -fno-slp-vectorize
@@ -78,9 +81,10 @@ function(metalsim_image target)
     add_custom_command(OUTPUT ${image}
         COMMAND ${Python3_EXECUTABLE} ${tools}/lint.py --clang ${METALSIM_CXX} --
             ${METALSIM_FLAGS} ${shims} ${cpp}
-        COMMAND ${METALSIM_CXX} -x c -std=gnu11 -O2 -g -fPIC -fvisibility=hidden
-            -c ${runtime} -o ${object}
-        COMMAND ${METALSIM_CXX} ${flags} ${shims} ${cpp} ${object} -o ${image}
+        COMMAND ${METALSIM_CXX} ${METALSIM_TARGET} -x c -std=gnu11 -O2 -g -fPIC
+            -fvisibility=hidden -c ${runtime} -o ${object}
+        COMMAND ${METALSIM_CXX} ${flags} ${shims} -c ${cpp} -o ${cpp}.o
+        COMMAND ${CMAKE_C_COMPILER} -shared ${cpp}.o ${object} -o ${image}
         COMMAND ${Python3_EXECUTABLE} ${METALSIM_DIR}/tools/seal ${image}
         DEPENDS ${cpp} ${shim} ${METALSIM_ROOT}/shaders/shim/metal_stdlib
             ${METALSIM_DIR}/tools/seal ${tools}/lint.py

@@ -280,6 +280,8 @@ kernel void misaligned_vector(PARAMS)
 {
     threadgroup uint s[68];
     s[i] = i;
+    if (i < 4)
+        s[64 + i] = 0;
     threadgroup_barrier(mem_flags::mem_threadgroup);
     const uint4 v = *(threadgroup const uint4 *)&s[i]; // fault: misaligned_vector
     x[i] = v.x;
