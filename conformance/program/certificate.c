@@ -164,7 +164,8 @@ static int by_name(const void *a, const void *b)
 static json_t *rows_json(const tally *t)
 {
     json_t *list = json_array();
-    qsort(t->kernel, (size_t)t->kernels, sizeof *t->kernel, by_name);
+    if (t->kernels > 0)
+        qsort(t->kernel, (size_t)t->kernels, sizeof *t->kernel, by_name);
     for (int op = 0; op < MNT_OP_COUNT; op++) {
         json_t *j = json_object(), *kernels = json_object();
         put(j, "name", text_of(mnt_op_name((mnt_op)op)));
