@@ -30,6 +30,11 @@ static inline int64_t quotient(int64_t a, int64_t b)
     return a / b;
 }
 
+static inline int64_t lesser(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* Index is uint32_t where the view's count fits. The outermost dim takes what is left,
  * without a division. */
 template <typename Index>
@@ -99,7 +104,7 @@ static inline float lanes_sum(Term term, int64_t n, threadgroup float *share, ui
     float above = 0.0f, last = 0.0f;
     uint blocks = 0, groups = 0;
     for (int64_t first = 0; first < n; first += MNT_SUM_BLOCK) {
-        int64_t end = min(n, first + int64_t(MNT_SUM_BLOCK));
+        int64_t end = lesser(n, first + MNT_SUM_BLOCK);
         float s = 0.0f;
         for (int64_t j = first + lane; j < end; j += MNT_ROW_LANES)
             s = term.add(s, j);
@@ -126,16 +131,19 @@ static inline float lanes_sum(Term term, int64_t n, threadgroup float *share, ui
     return lanes_tree(share, lane, last);
 }
 
-/* The same sum by one thread, n <= 4096: it holds all lanes. */
+/* The same sum by one thread, n <= 4096: it holds all lanes, in registers once the loop
+ * over them is unrolled. */
 template <typename Term> static inline float thread_sum(Term term, int64_t n)
 {
     float v[MNT_ROW_LANES];
     for (int l = 0; l < MNT_ROW_LANES; l++)
         v[l] = 0.0f;
-    for (int64_t first = 0; first < n; first += MNT_ROW_LANES)
+    for (int64_t first = 0; first < n; first += MNT_ROW_LANES) {
+#pragma unroll
         for (int l = 0; l < MNT_ROW_LANES; l++)
             if (first + l < n)
                 v[l] = term.add(v[l], first + l);
+    }
     for (int l = 0; l < 16; l++)
         v[l] = v[l] + v[l + 16];
     for (int l = 0; l < 8; l++)
@@ -173,18 +181,20 @@ static inline void best_offer(thread best &b, float v, int64_t index)
     }
 }
 
-/* The better of two that saw different indices, in any order. */
+/* The better of two that saw different indices, in any order. Chosen by members, since a
+ * compiler keeps whole structs that are chosen in memory. */
 static inline best best_of(best a, best b)
 {
-    if (a.index < 0 || b.index < 0)
-        return a.index < 0 ? b : a;
     bool a_nan = a.value != a.value, b_nan = b.value != b.value;
-    bool first = a.index < b.index;
-    if (a_nan || b_nan)
-        return a_nan && (!b_nan || first) ? a : b;
-    if (a.value > b.value || b.value > a.value)
-        return a.value > b.value ? a : b;
-    return first ? a : b;
+    bool equal = a_nan || b_nan ? a_nan && b_nan : a.value == b.value;
+    bool b_wins = b_nan ? !a_nan : b.value > a.value;
+    bool take_b = equal ? b.index < a.index : b_wins;
+    if (a.index < 0 || b.index < 0)
+        take_b = a.index < 0;
+    best r;
+    r.value = take_b ? b.value : a.value;
+    r.index = take_b ? b.index : a.index;
+    return r;
 }
 
 /* The best of MNT_ROW_LANES threads, for each of them; all of the group call it. */
@@ -231,7 +241,7 @@ static inline int64_t group_lowest(threadgroup int64_t *share, uint tid, int64_t
     threadgroup_barrier(mem_flags::mem_threadgroup);
     for (uint h = MNT_GROUP / 2; h > 0; h /= 2) {
         if (tid < h)
-            share[tid] = min(share[tid], share[tid + h]);
+            share[tid] = lesser(share[tid], share[tid + h]);
         threadgroup_barrier(mem_flags::mem_threadgroup);
     }
     return share[0];

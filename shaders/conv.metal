@@ -319,7 +319,7 @@ static inline void conv_dw(Dy dy, device const float *x, device float *parts,
     int j = int(e - row * p.kw), i = int(row - kernels * p.kh);
     int64_t o = quotient(kernels, p.c_group);
     int64_t c = o / p.o_group * p.c_group + (kernels - o * p.c_group);
-    int64_t end = min(p.n, first + p.samples);
+    int64_t end = lesser(p.n, first + p.samples);
     tree_sum t;
     t.count = 0;
     for (int64_t n = first; n < end; n++)

@@ -43,7 +43,7 @@ kernel void product_ref(device const float *a [[buffer(0)]],
     int64_t bt = batch * p.b_batch + j * p.b_column;
     float sum = 0.0f;
     for (int64_t first = 0; first < p.k; first += p.chunk) {
-        int64_t end = min(p.k, first + p.chunk);
+        int64_t end = lesser(p.k, first + p.chunk);
         float s = 0.0f;
         for (int64_t k = first; k < end; k++)
             s = fma(a[at + k * p.a_step], b[bt + k * p.b_step], s);
@@ -99,7 +99,7 @@ kernel void product_tile(device const float *a [[buffer(0)]],
         sa[ai][ak] = a_in && k + ak < p.k ? a[from_a + (k + ak) * p.a_step] : 0.0f;
         sb[bk][bj] = b_in && k + bk < p.k ? b[from_b + (k + bk) * p.b_step] : 0.0f;
         threadgroup_barrier(mem_flags::mem_threadgroup);
-        int steps = int(min(p.k - k, int64_t(PRODUCT_STEP)));
+        int steps = int(lesser(p.k - k, PRODUCT_STEP));
         for (int i = 0; i < steps; i++)
             s = fma(sa[ty][i], sb[i][tx], s);
         threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -158,7 +158,7 @@ kernel void product_block(device const float *a [[buffer(0)]],
                                      : 0.0f;
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
-        int steps = int(min(p.k - k, int64_t(PRODUCT_STEP)));
+        int steps = int(lesser(p.k - k, PRODUCT_STEP));
         for (int e = 0; e < steps; e++) {
             float4 u = sa[e][ty], v = sb[e][tx];
             for (int i = 0; i < 4; i++)

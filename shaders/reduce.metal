@@ -54,7 +54,7 @@ kernel void reduce_sum(device const float *x [[buffer(0)]],
         t.x = x;
         t.p = &p;
         t.at = dims_at(p.kept_dim, p.kept_x, p.kept_ndim, output);
-        int64_t end = min(p.length, (block + 1) * MNT_SUM_BLOCK);
+        int64_t end = lesser(p.length, (block + 1) * MNT_SUM_BLOCK);
         for (int64_t i = block * MNT_SUM_BLOCK + lane; i < end; i += MNT_ROW_LANES)
             s = t.add(s, i);
     }
@@ -103,7 +103,7 @@ kernel void reduce_sum_columns(device const float *x [[buffer(0)]],
         s[k] = 0.0f;
     if (in) {
         int64_t at = dims_at(p.kept_dim, p.kept_x, p.kept_ndim, output);
-        int64_t end = min(p.length, (block + 1) * MNT_SUM_BLOCK);
+        int64_t end = lesser(p.length, (block + 1) * MNT_SUM_BLOCK);
         for (int64_t i = block * MNT_SUM_BLOCK + worker * LANES; i < end;
              i += MNT_ROW_LANES)
             for (uint k = 0; k < LANES; k++)
@@ -173,7 +173,7 @@ kernel void bias_rows(device const float *dy [[buffer(0)]],
     float y = 0.0f;
     for (int64_t base = 0; base < p.rows; base += WORKERS * MNT_BIAS_ROWS) {
         int64_t first = base + worker * MNT_BIAS_ROWS;
-        int64_t end = min(p.rows, first + MNT_BIAS_ROWS);
+        int64_t end = lesser(p.rows, first + MNT_BIAS_ROWS);
         float s = 0.0f;
         for (int64_t i = first; in && i < end; i++)
             s = s + dy[i * p.columns + c];

@@ -37,34 +37,6 @@ static void launch_copy(gpu_emit *e, const mnt_cmd *cmd)
     copy(e, &cmd->in[0], &cmd->out[0]);
 }
 
-/* ---- words: whole blocks of bytes, four at a time ---- */
-
-static bool is_whole(const mnt_cmd *cmd)
-{
-    const mnt_operand *const o[] = { &cmd->in[0], &cmd->out[0] };
-    mnt_view_args v;
-    gpu_view(&v, o, 2);
-    return gpu_view_flat(&v, 2) && (v.ndim == 0 || v.stride[0][0] == 1);
-}
-
-static bool accepts_words(const mnt_cmd *cmd)
-{
-    const mnt_operand *x = &cmd->in[0], *y = &cmd->out[0];
-    uint64_t bytes = (uint64_t)gpu_count(y) * mnt_dtype_size(y->dtype);
-    return mnt_dtype_size(y->dtype) < 4 && bytes % 4 == 0 && x->offset % 4 == 0 &&
-           y->offset % 4 == 0 && is_whole(cmd);
-}
-
-static void launch_words(gpu_emit *e, const mnt_cmd *cmd)
-{
-    const mnt_operand *y = &cmd->out[0];
-    const mnt_operand *const o[] = { &cmd->in[0], y };
-    mnt_view_args v = { .ndim = 1, .stride = { { 1 }, { 1 } } };
-    v.count = gpu_count(y) * (int64_t)mnt_dtype_size(y->dtype) / 4;
-    v.dim[0] = v.count;
-    gpu_dispatch_view(e, GPU_KERNEL_copy_32, &v, o, 2);
-}
-
 /* ---- fill ---- */
 
 static bool accepts_fill(const mnt_cmd *cmd)
@@ -213,7 +185,6 @@ static void launch_accumulate(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 const gpu_launcher gpu_launch_move[] = {
-    { MNT_OP_ID_copy, "words", accepts_words, launch_words, NULL },
     { MNT_OP_ID_copy, "ref", NULL, launch_copy, NULL },
     { MNT_OP_ID_cast, "ref", accepts_cast, launch_cast, NULL },
     { MNT_OP_ID_gather, "ref", accepts_cast, launch_gather, NULL },
