@@ -6,12 +6,14 @@
         .section .rodata
 
         .globl cuda_ptx_text
+        .hidden cuda_ptx_text
         .p2align 6
 cuda_ptx_text:
         .incbin CUDA_PTX_FILE
         .byte 0
 
         .globl cuda_cubin_data
+        .hidden cuda_cubin_data
         .p2align 6
 cuda_cubin_data:
 #if defined(CUDA_CUBIN_FILE)
@@ -21,11 +23,13 @@ cubin_end:
         .byte 0
 
         .globl cuda_cubin_size
+        .hidden cuda_cubin_size
         .p2align 3
 cuda_cubin_size:
         .quad cubin_end - cuda_cubin_data
 
         .globl cuda_cubin_arch
+        .hidden cuda_cubin_arch
         .p2align 2
 cuda_cubin_arch:
 #if defined(CUDA_CUBIN_FILE)
