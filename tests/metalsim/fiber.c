@@ -173,6 +173,12 @@ void fiber_pool_reset(fiber_pool *p)
     }
 }
 
+bool fiber_overflowed(const fiber_pool *p, const char *at)
+{
+    uintptr_t offset = (uintptr_t)at - (uintptr_t)p->memory;
+    return offset < p->made * FIBER_STEP && offset % FIBER_STEP < FIBER_GUARD;
+}
+
 void fiber_switch(fiber *from, fiber *to)
 {
 #ifdef METALSIM_ASAN

@@ -36,6 +36,9 @@ void fiber_give(fiber_pool *pool, fiber *f);
 /* Forgets what all fibers were doing: every one is new and in the pool again. */
 void fiber_pool_reset(fiber_pool *pool);
 
+/* Whether an address lies below some fiber's stack, where nobody may write. */
+bool fiber_overflowed(const fiber_pool *pool, const char *at);
+
 /* To `to`, leaving `from`; returns when somebody switches back. */
 void fiber_switch(fiber *from, fiber *to);
 /* The first act of `start`: `from` is where the switch came from. */

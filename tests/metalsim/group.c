@@ -8,11 +8,16 @@
  * which it was freed. When nobody may and nobody can begin, some threads wait for others
  * that never come: the one fault that Metal answers with a hang.
  */
+#define _GNU_SOURCE
 #include "group.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Where SIGSEGV is handled when a kernel has used up its own stack. */
+#define SIGNAL_STACK ((size_t)64 << 10)
 
 static _Thread_local sim_worker *self;
 
@@ -24,7 +29,8 @@ bool group_worker_init(sim_worker *w, sim_engine *engine)
     w->engine = engine;
     w->fibers = fiber_pool_create(SIM_MAX_THREADS + 1, fiber_main);
     w->memory = aligned_alloc(256, (32u << 10) + 256u * SIM_MAX_ARRAYS);
-    if (!w->fibers || !w->memory) {
+    w->signal_stack = malloc(SIGNAL_STACK);
+    if (!w->fibers || !w->memory || !w->signal_stack) {
         group_worker_free(w);
         return false;
     }
@@ -35,11 +41,21 @@ void group_worker_free(sim_worker *w)
 {
     fiber_pool_destroy(w->fibers);
     free(w->memory);
+    free(w->signal_stack);
 }
 
 void group_worker_enter(sim_worker *w)
 {
     self = w;
+#ifndef METALSIM_ASAN /* which has one already */
+    stack_t s = { .ss_sp = w->signal_stack, .ss_size = SIGNAL_STACK };
+    sigaltstack(&s, NULL);
+#endif
+}
+
+bool group_overflowed(const char *at)
+{
+    return self && fiber_overflowed(self->fibers, at);
 }
 
 void group_begin(sim_worker *w, const sim_image *image, const sim_entry *entry,

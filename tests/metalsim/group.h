@@ -51,6 +51,7 @@ typedef struct sim_worker {
     size_t array_bytes;
     unsigned arrays;
     sim_array array[SIM_MAX_ARRAYS];
+    void *signal_stack;
     unsigned char *memory; /* threadgroup memory, of this worker's group */
 } sim_worker;
 
@@ -60,6 +61,8 @@ bool group_worker_init(sim_worker *w, sim_engine *engine);
 void group_worker_free(sim_worker *w);
 /* This operating system's thread is w from now on. */
 void group_worker_enter(sim_worker *w);
+/* Whether this thread's kernel has run out of stack at an address. */
+bool group_overflowed(const char *at);
 /* Before the groups of a dispatch. */
 void group_begin(sim_worker *w, const sim_image *image, const sim_entry *entry,
                  const sim_call *call, const sim_array *array, unsigned arrays);

@@ -35,7 +35,9 @@ static void said_in_kernel(const guard *g, const char *at)
 {
     char text[256];
     const char *name = g && g->name ? g->name : "a buffer";
-    if (!g)
+    if (group_overflowed(at))
+        snprintf(text, sizeof text, "needs more stack than a thread has");
+    else if (!g)
         snprintf(text, sizeof text, "touches memory far from all buffers");
     else if (at >= g->data + g->bytes)
         snprintf(text, sizeof text, "touches memory %zu bytes past the end of %s",
@@ -86,7 +88,7 @@ static void install(void)
     if ((then.sa_flags & SA_SIGINFO) != 0 && then.sa_sigaction == on_fault)
         return;
     struct sigaction now = { .sa_sigaction = on_fault,
-                             .sa_flags = SA_SIGINFO | SA_NODEFER };
+                             .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK };
     sigemptyset(&now.sa_mask);
     sigaction(SIGSEGV, &now, &before);
 }

@@ -189,7 +189,7 @@ WORLD_TEST(test_device)
     assert_true([all objectAtIndex:0] == w->device);
     assert_int_equal([[all objectAtIndex:0] registryID], [w->device registryID]);
     [all release];
-    assert_int_equal([[w->library functionNames] count], 6);
+    assert_int_equal([[w->library functionNames] count], 7);
     assert_string_equal([[[w->library functionNames] objectAtIndex:0] UTF8String],
                         "api_add");
     assert_null([w->library newFunctionWithName:@"nothing"]);
@@ -364,7 +364,7 @@ WORLD_TEST(test_libraries)
     assert_true(metalsim_add_library(image_path));
     l = [w->device newLibraryWithSource:source options:options error:&error];
     assert_non_null(l);
-    assert_int_equal([[l functionNames] count], 6);
+    assert_int_equal([[l functionNames] count], 7);
     [l release];
     [options release];
     [source release];
@@ -517,6 +517,11 @@ static void broken(world *w, encode_wrong *encode, const char *want, const char 
     encode(w, e);
     check_report(want, part);
     [e endEncoding];
+    bool dispatched = strncmp(want, "dispatch", 8) == 0;
+    [c commit];
+    [c waitUntilCompleted];
+    if (dispatched)
+        assert_int_equal([[c error] code], MTLCommandBufferErrorInvalidResource);
 }
 
 static void dispatch(id<MTLComputeCommandEncoder> e, NSUInteger groups,
@@ -821,6 +826,10 @@ WORLD_TEST(test_kernel_faults)
     [w->y setLabel:@"activations"];
     c = run_kernel(w, "api_past_end", 0, (api_args){ 0u - 8192u / 4u, 1 });
     check_report("kernel", "kernel api_past_end: touches memory far from all buffers");
+    if (!SANITIZED) {
+        c = run_kernel(w, "api_deep", 0, (api_args){ 3, 1 });
+        check_report("kernel", "kernel api_deep: needs more stack than a thread has");
+    }
     c = run_kernel(w, "api_past_end", 0, (api_args){ 0, 1 });
     assert_int_equal([c status], MTLCommandBufferStatusCompleted);
     assert_int_equal(((uint32_t *)[w->y contents])[3], 1);

@@ -188,6 +188,9 @@ static void execute(SimCommandBuffer *commands)
     if (device->lost || metalsim_fails(METALSIM_FAIL_EXECUTION, &code)) {
         device->lost = device->lost || code == MTLCommandBufferErrorDeviceRemoved;
         fail(commands, code, failure_text(code));
+    } else if (commands->invalid) {
+        fail(commands, MTLCommandBufferErrorInvalidResource,
+             "a command was refused when it was encoded");
     } else {
         run_commands(commands);
         check_slack(commands);

@@ -200,8 +200,10 @@ SIM_LABEL
 
 - (void)dispatchThreadgroups:(MTLSize)groups threadsPerThreadgroup:(MTLSize)threads
 {
-    if (![self mayDispatch:groups threads:threads])
+    if (![self mayDispatch:groups threads:threads]) {
+        commands->invalid = true;
         return;
+    }
     const sim_entry *e = sim_function_entry(pipeline->function->function);
     int count = 0;
     for (unsigned i = 0; i < e->params; i++)
@@ -265,6 +267,7 @@ SIM_LABEL
     return commands->queue->device;
 }
 
+/* Says what is wrong, and the command buffer will fail. */
 - (bool)holds:(SimBuffer *)b from:(NSUInteger)offset size:(NSUInteger)size
 {
     if (!b)
@@ -282,6 +285,7 @@ SIM_LABEL
         metalsim_report("binding-device", "a buffer of another device");
     else
         return true;
+    commands->invalid = true;
     return false;
 }
 
@@ -300,6 +304,7 @@ SIM_LABEL
         destinationOffset < sourceOffset + size) {
         metalsim_report("blit-overlap", "a copy within %s whose ranges overlap",
                         from->name);
+        commands->invalid = true;
         return;
     }
     command *c = calloc(1, sizeof *c + 2 * sizeof c->binding[0]);

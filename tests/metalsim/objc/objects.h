@@ -146,6 +146,7 @@ typedef struct handler_list {
     NSString *_label;
     SimQueue *queue;
     bool retains;
+    bool invalid; /* a command of it was refused */
     MTLCommandBufferStatus state;
     bool ended; /* state, failure and times are what they will stay */
     bool done;  /* and the handlers have run */

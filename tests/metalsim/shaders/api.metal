@@ -60,3 +60,16 @@ kernel void api_divergent(device uint *y [[buffer(0)]],
         threadgroup_barrier(mem_flags::mem_none);
     y[i] = i;
 }
+
+/* An array of its own that no GPU would keep in registers. */
+kernel void api_deep(device uint *y [[buffer(0)]], constant api_args &p [[buffer(1)]],
+                     uint i [[thread_index_in_threadgroup]])
+{
+    uint deep[150000];
+    for (uint k = 0; k < 150000; k++)
+        deep[k] = k * p.count + i;
+    uint at = i;
+    for (uint k = 0; k < 1000; k++)
+        at = deep[at % 150000] + k;
+    y[i] = at;
+}
