@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The device, its library of kernels and their pipelines.
+ *
+ * The library comes from the file that MNT_METALLIB names, else from the metallib that
+ * the build embedded, else from the embedded source, compiled when the device is opened
+ * (a build without Apple's metal compiler has only that). A library must hold every
+ * kernel of shaders/kernels.def before anything runs, so that one of another version is
+ * found at once and named.
+ */
+#include "objects.h"
+
+#include "library.h"
+
+#include <dispatch/dispatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+mnt_status metal_fail(const mnt_host *host, mnt_status status, const char *what,
+                      NSError *error)
+{
+    char text[480];
+    const char *words = error ? [[error localizedDescription] UTF8String] : NULL;
+    snprintf(text, sizeof text, "metal: %s%s%.300s", what, words ? ": " : "",
+             words ? words : "");
+    return host->fail(host->self, status, text);
+}
+
+int metal_gpu_count(void)
+{
+    @autoreleasepool {
+        NSArray<id<MTLDevice>> *all = MTLCopyAllDevices();
+        int n = (int)[all count];
+        [all release];
+        return n;
+    }
+}
+
+/* The device, retained; nil if there is none. The system's default is the first. */
+static id<MTLDevice> find_device(int index)
+{
+    id<MTLDevice> chosen = MTLCreateSystemDefaultDevice();
+    if (index == 0 || !chosen)
+        return chosen;
+    NSArray<id<MTLDevice>> *all = MTLCopyAllDevices();
+    id<MTLDevice> found = nil;
+    for (NSUInteger i = 0; i < [all count] && !found; i++) {
+        id<MTLDevice> d = [all objectAtIndex:i];
+        if ([d registryID] != [chosen registryID] && --index == 0)
+            found = [d retain];
+    }
+    [all release];
+    [chosen release];
+    return found;
+}
+
+/* ---- library ---- */
+
+static mnt_status library_from_file(metal_gpu *gpu, const char *path)
+{
+    NSError *error = nil;
+    char what[320];
+    snprintf(what, sizeof what, "MNT_METALLIB: %.200s cannot be loaded", path);
+    NSURL *url = [NSURL fileURLWithPath:[NSString stringWithUTF8String:path]];
+    gpu->library = [gpu->device newLibraryWithURL:url error:&error];
+    return gpu->library ? MNT_OK : metal_fail(gpu->host, MNT_NOT_FOUND, what, error);
+}
+
+static mnt_status library_from_data(metal_gpu *gpu)
+{
+    NSError *error = nil;
+    dispatch_data_t data = dispatch_data_create(
+        metal_library_data, metal_library_size, NULL, DISPATCH_DATA_DESTRUCTOR_DEFAULT);
+    gpu->library = [gpu->device newLibraryWithData:data error:&error];
+    dispatch_release(data);
+    return gpu->library ? MNT_OK
+                        : metal_fail(gpu->host, MNT_DEVICE,
+                                     "the embedded metallib cannot be loaded", error);
+}
+
+static mnt_status library_from_source(metal_gpu *gpu)
+{
+    NSError *error = nil;
+    NSString *source = [[NSString alloc] initWithBytes:metal_source_text
+                                                length:metal_source_size
+                                              encoding:NSUTF8StringEncoding];
+    MTLCompileOptions *options = [[MTLCompileOptions alloc] init];
+    /* The shaders switch to safe mathematics by pragma where the language knows it;
+     * before, this is the only switch. */
+    options.fastMathEnabled = NO;
+    options.languageVersion = MTLLanguageVersion3_0;
+    gpu->library =
+        source ? [gpu->device newLibraryWithSource:source options:options error:&error]
+               : nil;
+    [options release];
+    [source release];
+    return gpu->library ? MNT_OK
+                        : metal_fail(gpu->host, MNT_DEVICE,
+                                     "the kernels cannot be compiled from source", error);
+}
+
+static mnt_status open_library(metal_gpu *gpu, const char **from)
+{
+    const char *path = getenv("MNT_METALLIB");
+    if (path && *path) {
+        *from = "metallib of MNT_METALLIB";
+        return library_from_file(gpu, path);
+    }
+    if (metal_library_size > 0) {
+        *from = "embedded metallib";
+        return library_from_data(gpu);
+    }
+    *from = "kernels compiled from source";
+    return library_from_source(gpu);
+}
+
+static bool holds(NSArray<NSString *> *names, const char *kernel)
+{
+    for (NSUInteger i = 0; i < [names count]; i++)
+        if (strcmp([[names objectAtIndex:i] UTF8String], kernel) == 0)
+            return true;
+    return false;
+}
+
+static mnt_status check_library(metal_gpu *gpu, const char *from)
+{
+    NSArray<NSString *> *names = [gpu->library functionNames];
+    for (int k = 0; k < GPU_KERNEL_COUNT; k++) {
+        char what[200];
+        if (holds(names, gpu_kernels[k].name))
+            continue;
+        snprintf(what, sizeof what, "the %s lacks the kernel %s: it is of another version",
+                 from, gpu_kernels[k].name);
+        return metal_fail(gpu->host, MNT_ABI, what, nil);
+    }
+    return MNT_OK;
+}
+
+/* ---- open and close ---- */
+
+/* The first kernel's pipeline tells whether this device makes any. */
+static mnt_status describe(metal_gpu *gpu, const char *from)
+{
+    mnt_status st = metal_gpu_pipeline(gpu, (gpu_kernel)0);
+    if (st)
+        return st;
+    snprintf(gpu->name, sizeof gpu->name, "%.95s", [[gpu->device name] UTF8String]);
+    snprintf(gpu->detail, sizeof gpu->detail, "%s, %s memory, SIMD width %lu", from,
+             [gpu->device hasUnifiedMemory] ? "unified" : "separate",
+             (unsigned long)[gpu->pipeline[0] threadExecutionWidth]);
+    return MNT_OK;
+}
+
+mnt_status metal_gpu_open(metal_gpu **out, const mnt_host *host, int index)
+{
+    *out = NULL;
+    @autoreleasepool {
+        metal_gpu *gpu = host->alloc(host->self, sizeof *gpu);
+        if (!gpu)
+            return metal_fail(host, MNT_NO_MEMORY, "no memory for a device", nil);
+        gpu->host = host;
+        const char *from = "";
+        mnt_status st = MNT_OK;
+        gpu->device = find_device(index);
+        if (!gpu->device)
+            st = metal_fail(host, MNT_NOT_FOUND, "there is no such device", nil);
+        if (st == MNT_OK)
+            st = open_library(gpu, &from);
+        if (st == MNT_OK)
+            st = check_library(gpu, from);
+        if (st == MNT_OK) {
+            gpu->queue = [gpu->device newCommandQueue];
+            [gpu->queue setLabel:@"libmnt"];
+            if (!gpu->queue)
+                st = metal_fail(host, MNT_DEVICE, "no command queue can be made", nil);
+        }
+        if (st == MNT_OK)
+            st = describe(gpu, from);
+        if (st) {
+            metal_gpu_close(gpu);
+            return st;
+        }
+        *out = gpu;
+        return MNT_OK;
+    }
+}
+
+void metal_gpu_close(metal_gpu *gpu)
+{
+    if (!gpu)
+        return;
+    @autoreleasepool {
+        (void)metal_wait(gpu);
+        for (int k = 0; k < GPU_KERNEL_COUNT; k++)
+            [gpu->pipeline[k] release];
+        [gpu->queue release];
+        [gpu->library release];
+        [gpu->device release];
+        gpu->host->free(gpu->host->self, gpu);
+    }
+}
+
+const char *metal_gpu_name(const metal_gpu *gpu)
+{
+    return gpu->name;
+}
+
+const char *metal_gpu_detail(const metal_gpu *gpu)
+{
+    return gpu->detail;
+}
+
+uint64_t metal_gpu_memory(const metal_gpu *gpu)
+{
+    @autoreleasepool {
+        return [gpu->device recommendedMaxWorkingSetSize];
+    }
+}
+
+/* ---- pipelines ---- */
+
+static mnt_status make_pipeline(metal_gpu *gpu, gpu_kernel kernel)
+{
+    const gpu_kernel_row *row = &gpu_kernels[kernel];
+    NSError *error = nil;
+    char what[160];
+    id<MTLFunction> f =
+        [gpu->library newFunctionWithName:[NSString stringWithUTF8String:row->name]];
+    if (!f) {
+        snprintf(what, sizeof what, "the library lacks the kernel %s", row->name);
+        return metal_fail(gpu->host, MNT_DEVICE, what, nil);
+    }
+    id<MTLComputePipelineState> p =
+        [gpu->device newComputePipelineStateWithFunction:f error:&error];
+    [f release];
+    if (!p) {
+        snprintf(what, sizeof what, "no pipeline can be made of the kernel %s", row->name);
+        return metal_fail(gpu->host, MNT_DEVICE, what, error);
+    }
+    gpu->pipeline[kernel] = p;
+    return MNT_OK;
+}
+
+mnt_status metal_gpu_pipeline(metal_gpu *gpu, gpu_kernel kernel)
+{
+    @autoreleasepool {
+        mnt_status st = gpu->pipeline[kernel] ? MNT_OK : make_pipeline(gpu, kernel);
+        if (st)
+            return st;
+        const gpu_kernel_row *row = &gpu_kernels[kernel];
+        unsigned long most = [gpu->pipeline[kernel] maxTotalThreadsPerThreadgroup];
+        if ((unsigned long)row->threads <= most)
+            return MNT_OK;
+        char what[200];
+        snprintf(what, sizeof what,
+                 "the kernel %s needs %d threads in a threadgroup, this device runs %lu",
+                 row->name, row->threads, most);
+        return metal_fail(gpu->host, MNT_UNSUPPORTED, what, nil);
+    }
+}

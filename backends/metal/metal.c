@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The vtable of the metal backend. Plain C: what to submit and when; the .m files do it.
+ *
+ * Replays are submitted in pieces of about PIECE_NS of device time, measured from the
+ * pieces before, so that an interrupt is heard soon and the system's watchdog never
+ * sees a long command buffer; an idle device starts with one replay. With profiling on,
+ * each command has a command buffer of its own and is waited for.
+ */
+#include "metal.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#define PIECE_NS       30000000u
+#define MAX_DISPATCHES 4096 /* of one command buffer */
+
+typedef struct context {
+    const mnt_host *host;
+    metal_gpu *gpu;
+    gpu_force force;
+    bool profile;
+    char variant[96];
+} context;
+
+typedef struct prepared_program {
+    gpu_program *program;
+    metal_buffer *scratch;
+    mnt_cmd_timing *timing;
+    uint64_t step_ns; /* of one replay, as last measured; 0: not yet */
+} prepared_program;
+
+static void close_context(void *ctx)
+{
+    context *c = ctx;
+    if (!c)
+        return;
+    const mnt_host *host = c->host;
+    metal_gpu_close(c->gpu);
+    gpu_force_free(&c->force, host);
+    host->free(host->self, c);
+}
+
+static mnt_status open_context(const mnt_backend_config *config, void **ctx)
+{
+    const mnt_host *host = config->host;
+    *ctx = NULL;
+    context *c = host->alloc(host->self, sizeof *c);
+    if (!c)
+        return host->fail(host->self, MNT_NO_MEMORY, "metal: no memory for a context");
+    c->host = host;
+    mnt_status st = gpu_force_read(&c->force, host, "metal", config->force);
+    if (st == MNT_OK)
+        st = metal_gpu_open(&c->gpu, host, config->index);
+    if (st) {
+        close_context(c);
+        return st;
+    }
+    *ctx = c;
+    return MNT_OK;
+}
+
+static void info(void *ctx, mnt_backend_info *out)
+{
+    const context *c = ctx;
+    out->name = metal_gpu_name(c->gpu);
+    out->detail = metal_gpu_detail(c->gpu);
+    out->threads = 0;
+    out->memory_bytes = metal_gpu_memory(c->gpu);
+}
+
+static mnt_status alloc_buffer(void *ctx, uint64_t bytes, void **buffer)
+{
+    const context *c = ctx;
+    metal_buffer *b;
+    mnt_status st = metal_buffer_create(c->gpu, bytes, &b);
+    *buffer = b;
+    return st;
+}
+
+static void release_buffer(void *ctx, void *buffer)
+{
+    (void)ctx;
+    metal_buffer_release(buffer);
+}
+
+static mnt_status write_buffer(void *ctx, void *buffer, uint64_t offset,
+                               const void *data, uint64_t bytes)
+{
+    const context *c = ctx;
+    return metal_buffer_write(c->gpu, buffer, offset, data, bytes);
+}
+
+static mnt_status read_buffer(void *ctx, void *buffer, uint64_t offset, void *data,
+                              uint64_t bytes)
+{
+    const context *c = ctx;
+    return metal_buffer_read(c->gpu, buffer, offset, data, bytes);
+}
+
+static bool supports(void *ctx, const mnt_cmd *cmd)
+{
+    const context *c = ctx;
+    return gpu_supports(&c->force, cmd);
+}
+
+/* ---- programs ---- */
+
+static void discard(void *ctx, void *prepared)
+{
+    const context *c = ctx;
+    prepared_program *p = prepared;
+    if (!p)
+        return;
+    metal_buffer_release(p->scratch);
+    gpu_program_destroy(p->program, c->host);
+    c->host->free(c->host->self, p->timing);
+    c->host->free(c->host->self, p);
+}
+
+static void forget_timing(prepared_program *p)
+{
+    for (int i = 0; i < p->program->cmd_count; i++)
+        p->timing[i] = (mnt_cmd_timing){ .kernel = p->program->cmds[i].name };
+}
+
+static mnt_status make_pipelines(const context *c, const gpu_program *p)
+{
+    mnt_status st = MNT_OK;
+    for (int i = 0; i < p->dispatch_count && st == MNT_OK; i++)
+        st = metal_gpu_pipeline(c->gpu, p->dispatches[i].kernel);
+    return st;
+}
+
+static mnt_status prepare(void *ctx, const mnt_program *program, void **prepared)
+{
+    const context *c = ctx;
+    const mnt_host *host = c->host;
+    *prepared = NULL;
+    prepared_program *p = host->alloc(host->self, sizeof *p);
+    if (!p)
+        return host->fail(host->self, MNT_NO_MEMORY, "metal: no memory for a program");
+    mnt_status st = gpu_program_create(&p->program, &c->force, host, "metal", program);
+    if (st == MNT_OK)
+        st = make_pipelines(c, p->program);
+    if (st == MNT_OK)
+        st = metal_buffer_create(c->gpu, p->program->scratch_bytes, &p->scratch);
+    if (st == MNT_OK) {
+        size_t rows = (size_t)program->count * sizeof *p->timing;
+        p->timing = host->alloc(host->self, rows ? rows : 1);
+        if (!p->timing)
+            st = host->fail(host->self, MNT_NO_MEMORY,
+                            "metal: no memory for a program's timing");
+    }
+    if (st) {
+        discard(ctx, p);
+        return st;
+    }
+    forget_timing(p);
+    *prepared = p;
+    return MNT_OK;
+}
+
+/* ---- submission ---- */
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void record(mnt_cmd_timing *t, metal_span span, uint64_t wall)
+{
+    t->min_ns = t->calls == 0 || span.ns < t->min_ns ? span.ns : t->min_ns;
+    t->max_ns = span.ns > t->max_ns ? span.ns : t->max_ns;
+    t->calls++;
+    t->total_ns += span.ns;
+    t->wall_ns += wall;
+    t->last_start_ns = span.start_ns;
+    t->last_ns = span.ns;
+}
+
+static mnt_status replay_timed(const context *c, prepared_program *p)
+{
+    mnt_status st = MNT_OK;
+    for (int i = 0; i < p->program->cmd_count && st == MNT_OK; i++) {
+        const gpu_cmd *cmd = &p->program->cmds[i];
+        uint64_t start = now_ns();
+        metal_span span = { start, 0 };
+        if (cmd->count > 0) {
+            st =
+                metal_commit(c->gpu, p->program, cmd->first, cmd->count, 1, p->scratch);
+            if (st == MNT_OK)
+                st = metal_wait(c->gpu);
+            span = metal_last_span(c->gpu);
+        }
+        if (st == MNT_OK)
+            record(&p->timing[i], span, now_ns() - start);
+    }
+    return st;
+}
+
+/* How many replays go into the next command buffer. */
+static int64_t piece(const prepared_program *p, int64_t left)
+{
+    int64_t n = p->step_ns ? (int64_t)(PIECE_NS / p->step_ns) : 1;
+    int64_t most = MAX_DISPATCHES / (p->program->dispatch_count + 1);
+    n = n < most ? n : most;
+    n = n > 1 ? n : 1;
+    return n < left ? n : left;
+}
+
+/* One command buffer of replays; *done counts them. The first is waited for, because
+ * its time decides the size of those that follow. */
+static mnt_status replay_piece(const context *c, prepared_program *p, int64_t left,
+                               int64_t *done)
+{
+    int64_t n = piece(p, left);
+    mnt_status st =
+        metal_commit(c->gpu, p->program, 0, p->program->dispatch_count, n, p->scratch);
+    if (st)
+        return st;
+    *done += n;
+    if (p->step_ns == 0) {
+        st = metal_wait(c->gpu);
+        p->step_ns = metal_last_span(c->gpu).ns / (uint64_t)n + 1;
+    }
+    return st;
+}
+
+static mnt_status submit(void *ctx, void *prepared, int64_t n, int64_t *done)
+{
+    const context *c = ctx;
+    prepared_program *p = prepared;
+    *done = 0;
+    while (*done < n) {
+        mnt_status st = MNT_OK;
+        if (c->host->interrupted(c->host->self)) {
+            char text[96];
+            snprintf(text, sizeof text, "interrupted after %lld of %lld replays",
+                     (long long)*done, (long long)n);
+            return c->host->fail(c->host->self, MNT_INTERRUPTED, text);
+        }
+        if (c->profile) {
+            st = replay_timed(c, p);
+            *done += st == MNT_OK;
+        } else if (p->program->dispatch_count == 0) {
+            *done = n;
+        } else {
+            st = replay_piece(c, p, n - *done, done);
+        }
+        if (st)
+            return st;
+    }
+    return MNT_OK;
+}
+
+static mnt_status wait_all(void *ctx)
+{
+    const context *c = ctx;
+    return metal_wait(c->gpu);
+}
+
+static void profile(void *ctx, bool on)
+{
+    context *c = ctx;
+    c->profile = on;
+}
+
+static mnt_status timing(void *ctx, void *prepared, mnt_cmd_timing *rows, int count)
+{
+    (void)ctx;
+    prepared_program *p = prepared;
+    if (!rows)
+        forget_timing(p);
+    for (int i = 0; rows && i < p->program->cmd_count && i < count; i++)
+        rows[i] = p->timing[i];
+    return MNT_OK;
+}
+
+static const char *variant(void *ctx, int i)
+{
+    context *c = ctx;
+    return gpu_variant(i, c->variant, sizeof c->variant);
+}
+
+const mnt_backend metal_backend = {
+    .size = sizeof(mnt_backend),
+    .abi = MNT_BACKEND_ABI,
+    .name = "metal",
+    .devices = metal_gpu_count,
+    .open = open_context,
+    .close = close_context,
+    .info = info,
+    .alloc = alloc_buffer,
+    .release = release_buffer,
+    .write = write_buffer,
+    .read = read_buffer,
+    .supports = supports,
+    .prepare = prepare,
+    .submit = submit,
+    .discard = discard,
+    .wait = wait_all,
+    .profile = profile,
+    .timing = timing,
+    .variant = variant,
+};
