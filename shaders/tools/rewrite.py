@@ -559,7 +559,7 @@ class Shader:
         """A function that lists the threadgroup variables."""
         if len(kernel["arrays"]) > 32:
             kernel["token"].fail("more than 32 threadgroup variables")
-        return (f' {kernel["template"]} static unsigned mtl_layout_{kernel["name"]}'
+        return (f' {kernel["template"]} MTL_UNWATCHED static unsigned mtl_layout_{kernel["name"]}'
                 f"(sim_array *mtl_a) {{ unsigned mtl_n = 0; "
                 + " ".join(kernel["layout"]) + " return mtl_n; }"
                 f'\n#line {last.line} "{last.file}"\n')

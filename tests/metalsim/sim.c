@@ -383,6 +383,9 @@ static bool check_shape(sim_engine *e, const sim_view *view, const sim_dispatch 
     return false;
 }
 
+/* The watcher of a race image is one for all engines. */
+static pthread_mutex_t watcher = PTHREAD_MUTEX_INITIALIZER;
+
 static void run_on_workers(sim_engine *e, int most)
 {
     pthread_mutex_lock(&e->lock);
@@ -413,11 +416,16 @@ bool sim_run(sim_engine *e, const sim_dispatch *d, char *error, size_t error_siz
     atomic_store(&e->next, 0);
     sim_view nobody = { .kernel = entry->name, .group = SIM_NOBODY };
     if (check_shape(e, &nobody, d) && bind_all(e, &nobody, d)) {
+        bool race = library->kind == SIM_RACE;
+        if (race)
+            pthread_mutex_lock(&watcher);
         if (library->dispatch)
             library->dispatch(&e->call, entry, 1);
-        run_on_workers(e, library->kind == SIM_RACE ? 1 : e->workers);
+        run_on_workers(e, race ? 1 : e->workers);
         if (library->dispatch)
             library->dispatch(&e->call, entry, 0);
+        if (race)
+            pthread_mutex_unlock(&watcher);
         e->threads += (uint64_t)d->groups * d->threads;
     }
     if (!atomic_load(&e->failed))

@@ -171,6 +171,8 @@ void metalsim_dispatch(const sim_call *c, const sim_entry *e, int begins)
     shadow_close(&group_memory);
     memset(&group_memory, 0, sizeof group_memory);
     devices = 0;
+    call = NULL;
+    view = NULL;
 }
 
 void metalsim_memory(sim_view *v, void *memory, unsigned long bytes,

@@ -144,6 +144,9 @@ struct mtl_context {
 };
 #define MTL_KERNEL static inline __attribute__((always_inline))
 
+/* A function of the tools, not of a shader. */
+#define MTL_UNWATCHED __attribute__((no_sanitize("thread", "address", "undefined")))
+
 template <class A, class B> constexpr bool mtl_same = false;
 template <class A> constexpr bool mtl_same<A, A> = true;
 
