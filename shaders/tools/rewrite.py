@@ -6,10 +6,10 @@
 
 The text is preprocessed first (macros may make kernels), then goes through untouched but
 for what C++ does not know: attributes in [[ ]], `kernel`, threadgroup variables,
-constructors of vectors, and explicit instantiations with host_name. Lines stay where they were, so compilers name the
-.metal file. After it come the entry points: for the host a loop over threads a kernel
-and a table of parameters, for nvptx one .entry a kernel. C++ deduces all types; this
-program knows none.
+constructors of vectors, and explicit instantiations with host_name. Lines stay where
+they were, so compilers name the .metal file. After it come the entry points: for the
+host a loop over threads a kernel and a table of parameters, for nvptx one .entry a
+kernel. C++ deduces all types; this program knows none.
 
 What is outside the subset of shaders/README.md is an error here: function constants,
 other builtins or attributes than those below, pointers without an address space in
@@ -373,7 +373,8 @@ class Shader:
             "arrays": [], "layout": [], "consts": {}, "token": token,
         }
         if self.target == "host":
-            self.t[k].out = "(__attribute__((unused)) mtl_context mtl_c" + (", " if end > k + 1 else "")
+            self.t[k].out = "(__attribute__((unused)) mtl_context mtl_c" + \
+                (", " if end > k + 1 else "")
         self.body(kernel, end + 1, stop)
         if kernel["arrays"] and self.target == "host":
             self.t[stop].out += self.layout(kernel, self.t[stop])
@@ -559,8 +560,8 @@ class Shader:
         """A function that lists the threadgroup variables."""
         if len(kernel["arrays"]) > 32:
             kernel["token"].fail("more than 32 threadgroup variables")
-        return (f' {kernel["template"]} MTL_UNWATCHED static unsigned mtl_layout_{kernel["name"]}'
-                f"(sim_array *mtl_a) {{ unsigned mtl_n = 0; "
+        return (f' {kernel["template"]} MTL_UNWATCHED static unsigned '
+                f'mtl_layout_{kernel["name"]}(sim_array *mtl_a) {{ unsigned mtl_n = 0; '
                 + " ".join(kernel["layout"]) + " return mtl_n; }"
                 f'\n#line {last.line} "{last.file}"\n')
 
