@@ -204,18 +204,18 @@ static uint32_t offset_of(const void *pc)
 static void symbolize(uint32_t pc, char *out, size_t size)
 {
     Dl_info info;
-    char command[4400], line[1024];
+    char command[8800], line[1024];
     if (!dladdr(__ehdr_start, &info) || !info.dli_fname)
         return;
     snprintf(command, sizeof command,
              "llvm-symbolizer-19 --relativenames --no-demangle -f=none -e '%s' 0x%x "
-             "2>/dev/null",
-             info.dli_fname, pc - 1);
+             "2>/dev/null || addr2line -i -e '%s' 0x%x 2>/dev/null",
+             info.dli_fname, pc - 1, info.dli_fname, pc - 1);
     FILE *f = popen(command, "r");
     if (!f)
         return;
     while (fgets(line, sizeof line, f)) {
-        line[strcspn(line, "\n")] = '\0';
+        line[strcspn(line, " \n")] = '\0';
         if (!strchr(line, ':') || strstr(line, "metal_stdlib") ||
             strstr(line, "target.h") || strncmp(line, "??", 2) == 0)
             continue;
@@ -247,16 +247,20 @@ static sim_site site_at(uint32_t pc, char *text, size_t size)
 {
     sim_site site = { .file = text };
     place(pc, text, size);
-    char *colon = strrchr(text, ':');
-    if (colon) {
-        site.column = (unsigned)strtoul(colon + 1, NULL, 10);
+    unsigned *number[] = { &site.line, &site.column };
+    int found = 0; /* of the two, from the end of the text */
+    unsigned value[2];
+    for (; found < 2; found++) {
+        char *colon = strrchr(text, ':'), *end;
+        if (!colon)
+            break;
+        value[found] = (unsigned)strtoul(colon + 1, &end, 10);
+        if (end == colon + 1)
+            break;
         *colon = '\0';
-        colon = strrchr(text, ':');
     }
-    if (colon) {
-        site.line = (unsigned)strtoul(colon + 1, NULL, 10);
-        *colon = '\0';
-    }
+    for (int i = 0; i < found; i++)
+        *number[i] = value[found - 1 - i];
     return site;
 }
 
