@@ -10,8 +10,8 @@
  * (1 - n u), u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, 3.1): n
  * roundings change a sum of products by at most gamma(n) sum |a||b|.
  */
-#ifndef TESTS_ORACLE_H
-#define TESTS_ORACLE_H
+#ifndef ORACLE_H
+#define ORACLE_H
 
 #include <mnt/base.h>
 
@@ -21,7 +21,7 @@ typedef struct ora {
     double *v, *e;
 } ora;
 
-/* Zeros. Memory that runs out ends the test program. */
+/* Zeros; kit_die() where memory ends. */
 ora ora_new(mnt_shape shape);
 ora ora_copy(const ora *x);
 void ora_free(ora *x);

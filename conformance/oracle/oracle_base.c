@@ -4,6 +4,8 @@
  */
 #include "oracle.h"
 
+#include "../kit/base.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +16,8 @@ ora ora_new(mnt_shape shape)
     for (int i = 0; i < shape.ndim; i++)
         x.count *= shape.dim[i];
     size_t n = (size_t)x.count + 1;
-    x.v = calloc(n, sizeof *x.v);
-    x.e = calloc(n, sizeof *x.e);
-    if (!x.v || !x.e)
-        abort();
+    x.v = kit_alloc(n * sizeof *x.v);
+    x.e = kit_alloc(n * sizeof *x.e);
     return x;
 }
 
@@ -155,9 +155,7 @@ ora ora_bias_add(const ora *x, const ora *b)
 ora ora_bias_grad(const ora *dy)
 {
     ora db = ora_new((mnt_shape){ .ndim = 1, .dim = { dy->shape.dim[1] } });
-    term_sum *s = calloc((size_t)db.count + 1, sizeof *s);
-    if (!s)
-        abort();
+    term_sum *s = kit_alloc(((size_t)db.count + 1) * sizeof *s);
     for (int64_t i = 0; i < dy->count; i++)
         add_term(&s[channel_of(&dy->shape, i)], dy->v[i], dy->e[i], 1, 0);
     for (int64_t c = 0; c < db.count; c++) {
@@ -223,9 +221,7 @@ ora ora_binary(char op, const ora *a, const ora *b)
 ora ora_unstretch(const ora *dy, mnt_shape shape)
 {
     ora dx = ora_new(shape);
-    term_sum *s = calloc((size_t)dx.count + 1, sizeof *s);
-    if (!s)
-        abort();
+    term_sum *s = kit_alloc(((size_t)dx.count + 1) * sizeof *s);
     /* A lone term is not added to +0 and keeps its sign, unless an axis went: an absent
      * axis is summed over even where it has one element. */
     bool summed = shape.ndim < dy->shape.ndim;

@@ -6,6 +6,8 @@
  */
 #include "oracle.h"
 
+#include "../kit/base.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -60,16 +62,10 @@ typedef struct sums {
 
 static sums sums_new(const ora *a, const ora *b, int64_t count)
 {
-    size_t n = (size_t)count + 1;
-    sums s = { a,
-               b,
-               calloc(n, sizeof(double)),
-               calloc(n, sizeof(double)),
-               calloc(n, sizeof(double)),
-               calloc(n, sizeof(double)) };
-    if (!s.v || !s.mag || !s.carried || !s.n)
-        abort();
-    return s;
+    size_t bytes = ((size_t)count + 1) * sizeof(double);
+    return (sums){
+        a, b, kit_alloc(bytes), kit_alloc(bytes), kit_alloc(bytes), kit_alloc(bytes)
+    };
 }
 
 static void sums_add(sums *s, int64_t to, int64_t ia, int64_t ib)
@@ -171,9 +167,7 @@ static int64_t *column_map(const mnt_shape *x, const ora_window *w, mnt_shape *c
     int64_t oh = y.dim[2], ow = y.dim[3], rows = x->dim[1] * w->kh * w->kw;
     *cols = (mnt_shape){ .ndim = 3, .dim = { x->dim[0], rows, oh * ow } };
     int64_t count = x->dim[0] * rows * oh * ow;
-    int64_t *map = calloc((size_t)count + 1, sizeof *map);
-    if (!map)
-        abort();
+    int64_t *map = kit_alloc(((size_t)count + 1) * sizeof *map);
     for (int64_t at = 0; at < count; at++) {
         int64_t pos = at % (oh * ow), row = at / (oh * ow) % rows;
         int64_t n = at / (oh * ow) / rows;
@@ -272,9 +266,7 @@ ora ora_max_pool2d_grad(const ora *dy, const ora *x, const ora_window *w)
 {
     ora dx = ora_new(x->shape);
     ora one = ora_new((mnt_shape){ 0 });
-    double *open = calloc((size_t)x->count + 1, sizeof *open);
-    if (!open)
-        abort();
+    double *open = kit_alloc(((size_t)x->count + 1) * sizeof *open);
     one.v[0] = 1;
     sums s = sums_new(dy, &one, dx.count);
     for (int64_t at = 0; at < dy->count; at++)
