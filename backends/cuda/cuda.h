@@ -59,7 +59,6 @@ typedef struct cuda_program {
     cuda_buffer scratch;
     cuda_graph_exec one, many; /* of one replay; of `steps` replays, or NULL */
     int64_t steps;
-    mnt_cmd_timing *timing;
 } cuda_program;
 
 /* Stores "cuda: what: NAME (text)" and returns the status of r; OK for success. */

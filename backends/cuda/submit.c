@@ -9,17 +9,7 @@
  */
 #include "cuda.h"
 
-#include <stdio.h>
-#include <time.h>
-
 #define GRAPH_NODES 1024
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static mnt_status launch(cuda_context *c, const cuda_program *p, const gpu_dispatch *d)
 {
@@ -74,25 +64,13 @@ static mnt_status capture(cuda_context *c, const cuda_program *p, int64_t steps,
     return st;
 }
 
-static void forget_timing(cuda_program *p)
-{
-    for (int i = 0; i < p->program->cmd_count; i++)
-        p->timing[i] = (mnt_cmd_timing){ .kernel = p->program->cmds[i].name };
-}
-
 static mnt_status prepare_entered(cuda_context *c, cuda_program *p,
                                   const mnt_program *program)
 {
-    const mnt_host *host = c->host;
-    size_t rows = (size_t)program->count * sizeof *p->timing;
-    mnt_status st = gpu_program_create(&p->program, &c->force, host, "cuda", program);
+    mnt_status st =
+        gpu_program_create(&p->program, &c->force, c->host, "cuda", program);
     if (st)
         return st;
-    p->timing = host->alloc(host->self, rows ? rows : 1);
-    if (!p->timing)
-        return host->fail(host->self, MNT_NO_MEMORY,
-                          "cuda: no memory for a program's timing");
-    forget_timing(p);
     int n = p->program->dispatch_count;
     p->steps = n > 0 && GRAPH_NODES / n > 1 ? GRAPH_NODES / n : 1;
     st = cuda_allocate(c, p->program->scratch_bytes, &p->scratch);
@@ -139,7 +117,6 @@ void cuda_discard(void *ctx, void *prepared)
         cuda_leave(c);
     }
     gpu_program_destroy(p->program, c->host);
-    c->host->free(c->host->self, p->timing);
     c->host->free(c->host->self, p);
 }
 
@@ -162,9 +139,11 @@ static mnt_status note_launch(cuda_context *c)
     return cuda_check(c, d->event_record(c->flying[at], c->stream), "cuEventRecord");
 }
 
-/* Launches as many replays as one graph holds, at most `left`; *done counts them. */
-static mnt_status replay(cuda_context *c, cuda_program *p, int64_t left, int64_t *done)
+/* Launches as many replays as one graph holds, at most `left`. */
+static mnt_status replay_piece(void *ctx, void *prepared, int64_t left, int64_t *done)
 {
+    cuda_context *c = ctx;
+    cuda_program *p = prepared;
     bool many = p->steps > 1 && left >= p->steps;
     mnt_status st = MNT_OK;
     if (many && !p->many)
@@ -177,76 +156,38 @@ static mnt_status replay(cuda_context *c, cuda_program *p, int64_t left, int64_t
     return st ? st : note_launch(c);
 }
 
-static void record(mnt_cmd_timing *t, uint64_t start, uint64_t ns, uint64_t wall)
+static mnt_status replay_timed(void *ctx, void *prepared, int cmd, gpu_span *span)
 {
-    t->min_ns = t->calls == 0 || ns < t->min_ns ? ns : t->min_ns;
-    t->max_ns = ns > t->max_ns ? ns : t->max_ns;
-    t->calls++;
-    t->total_ns += ns;
-    t->wall_ns += wall;
-    t->last_start_ns = start;
-    t->last_ns = ns;
-}
-
-static mnt_status replay_timed(cuda_context *c, cuda_program *p)
-{
+    cuda_context *c = ctx;
+    const cuda_program *p = prepared;
+    const gpu_cmd *row = &p->program->cmds[cmd];
     cuda_driver *d = &c->driver;
-    mnt_status st = MNT_OK;
-    for (int i = 0; i < p->program->cmd_count && st == MNT_OK; i++) {
-        const gpu_cmd *cmd = &p->program->cmds[i];
-        uint64_t start = now_ns();
-        float ms = 0;
-        st = cuda_check(c, d->event_record(c->event[0], c->stream), "cuEventRecord");
-        if (st == MNT_OK)
-            st = launch_range(c, p, cmd->first, cmd->count);
-        if (st == MNT_OK)
-            st =
-                cuda_check(c, d->event_record(c->event[1], c->stream), "cuEventRecord");
-        if (st == MNT_OK)
-            st = cuda_check(c, d->event_wait(c->event[1]), "cuEventSynchronize");
-        if (st == MNT_OK)
-            st = cuda_check(c, d->event_ms(&ms, c->event[0], c->event[1]),
-                            "cuEventElapsedTime");
-        if (st == MNT_OK)
-            record(&p->timing[i], start, (uint64_t)((double)ms * 1e6),
-                   now_ns() - start);
-    }
+    float ms = 0;
+    mnt_status st =
+        cuda_check(c, d->event_record(c->event[0], c->stream), "cuEventRecord");
+    if (st == MNT_OK)
+        st = launch_range(c, p, row->first, row->count);
+    if (st == MNT_OK)
+        st = cuda_check(c, d->event_record(c->event[1], c->stream), "cuEventRecord");
+    if (st == MNT_OK)
+        st = cuda_check(c, d->event_wait(c->event[1]), "cuEventSynchronize");
+    if (st == MNT_OK)
+        st = cuda_check(c, d->event_ms(&ms, c->event[0], c->event[1]),
+                        "cuEventElapsedTime");
+    span->ns = (uint64_t)((double)ms * 1e6);
     return st;
-}
-
-static mnt_status submit_entered(cuda_context *c, cuda_program *p, int64_t n,
-                                 int64_t *done)
-{
-    while (*done < n) {
-        mnt_status st = MNT_OK;
-        if (c->host->interrupted(c->host->self)) {
-            char text[96];
-            snprintf(text, sizeof text, "interrupted after %lld of %lld replays",
-                     (long long)*done, (long long)n);
-            return c->host->fail(c->host->self, MNT_INTERRUPTED, text);
-        }
-        if (c->profile) {
-            st = replay_timed(c, p);
-            *done += st == MNT_OK;
-        } else if (p->program->dispatch_count == 0) {
-            *done = n;
-        } else {
-            st = replay(c, p, n - *done, done);
-        }
-        if (st)
-            return st;
-    }
-    return MNT_OK;
 }
 
 mnt_status cuda_submit(void *ctx, void *prepared, int64_t n, int64_t *done)
 {
     cuda_context *c = ctx;
+    cuda_program *p = prepared;
+    gpu_replay r = { c->host, p->program, c, p, replay_piece, replay_timed };
     *done = 0;
     mnt_status st = cuda_enter(c);
     if (st)
         return st;
-    st = submit_entered(c, prepared, n, done);
+    st = gpu_submit(&r, c->profile, n, done);
     cuda_leave(c);
     return st;
 }
@@ -255,9 +196,6 @@ mnt_status cuda_timing(void *ctx, void *prepared, mnt_cmd_timing *rows, int coun
 {
     (void)ctx;
     cuda_program *p = prepared;
-    if (!rows)
-        forget_timing(p);
-    for (int i = 0; rows && i < p->program->cmd_count && i < count; i++)
-        rows[i] = p->timing[i];
+    gpu_timing(p->program, rows, count);
     return MNT_OK;
 }

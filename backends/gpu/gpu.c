@@ -240,13 +240,14 @@ mnt_status gpu_program_create(gpu_program **out, const gpu_force *f,
 {
     *out = NULL;
     gpu_program *p = host->alloc(host->self, sizeof *p);
-    size_t bytes = (size_t)program->count * sizeof *p->cmds;
+    size_t rows = program->count > 0 ? (size_t)program->count : 1;
     if (p) {
-        p->cmds = host->alloc(host->self, bytes ? bytes : 1);
+        p->cmds = host->alloc(host->self, rows * sizeof *p->cmds);
+        p->timing = host->alloc(host->self, rows * sizeof *p->timing);
         p->cmd_count = program->count;
         p->scratch_bytes = SCRATCH;
     }
-    if (!p || !p->cmds) {
+    if (!p || !p->cmds || !p->timing) {
         char text[TEXT];
         snprintf(text, sizeof text, "%s: no memory for a program", backend);
         gpu_program_destroy(p, host);
@@ -258,6 +259,7 @@ mnt_status gpu_program_create(gpu_program **out, const gpu_force *f,
         gpu_program_destroy(p, host);
         return status;
     }
+    gpu_timing_forget(p);
     *out = p;
     return MNT_OK;
 }
@@ -267,6 +269,7 @@ void gpu_program_destroy(gpu_program *p, const mnt_host *host)
     if (!p)
         return;
     host->free(host->self, p->cmds);
+    host->free(host->self, p->timing);
     host->free(host->self, p->dispatches);
     host->free(host->self, p);
 }

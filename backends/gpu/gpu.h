@@ -94,6 +94,7 @@ typedef struct gpu_program {
     gpu_dispatch *dispatches;
     int dispatch_count;
     gpu_cmd *cmds;
+    mnt_cmd_timing *timing; /* a row a command */
     int cmd_count;
     uint64_t scratch_bytes; /* at least 256 */
 } gpu_program;
@@ -119,5 +120,28 @@ mnt_status gpu_program_create(gpu_program **out, const gpu_force *f,
                               const mnt_host *host, const char *backend,
                               const mnt_program *program);
 void gpu_program_destroy(gpu_program *p, const mnt_host *host);
+
+/* ---- submission ---- */
+typedef struct gpu_span {
+    uint64_t start_ns, ns;
+} gpu_span;
+
+/* What a backend adds to gpu_submit(); both may wait. */
+typedef struct gpu_replay {
+    const mnt_host *host;
+    gpu_program *program;
+    void *ctx, *prepared; /* handed on */
+    /* Queues some replays, at most `left`, and adds their number to *done. */
+    mnt_status (*piece)(void *ctx, void *prepared, int64_t left, int64_t *done);
+    /* Runs one command, which has dispatches, alone and to its end. span->ns becomes
+     * device time; start_ns is the host's clock unless the device's is known. */
+    mnt_status (*timed)(void *ctx, void *prepared, int cmd, gpu_span *span);
+} gpu_replay;
+
+/* The vtable's submit(). */
+mnt_status gpu_submit(const gpu_replay *r, bool profile, int64_t n, int64_t *done);
+/* The vtable's timing(). */
+void gpu_timing(gpu_program *p, mnt_cmd_timing *rows, int count);
+void gpu_timing_forget(gpu_program *p);
 
 #endif

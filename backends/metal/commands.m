@@ -142,7 +142,7 @@ mnt_status metal_wait(metal_gpu *gpu)
     }
 }
 
-metal_span metal_last_span(const metal_gpu *gpu)
+gpu_span metal_last_span(const metal_gpu *gpu)
 {
     return gpu->last;
 }

@@ -9,9 +9,6 @@
  */
 #include "metal.h"
 
-#include <stdio.h>
-#include <time.h>
-
 #define PIECE_NS       30000000u
 #define MAX_DISPATCHES 4096 /* of one command buffer */
 
@@ -26,7 +23,6 @@ typedef struct context {
 typedef struct prepared_program {
     gpu_program *program;
     metal_buffer *scratch;
-    mnt_cmd_timing *timing;
     uint64_t step_ns; /* of one replay, as last measured; 0: not yet */
 } prepared_program;
 
@@ -114,14 +110,7 @@ static void discard(void *ctx, void *prepared)
         return;
     metal_buffer_release(p->scratch);
     gpu_program_destroy(p->program, c->host);
-    c->host->free(c->host->self, p->timing);
     c->host->free(c->host->self, p);
-}
-
-static void forget_timing(prepared_program *p)
-{
-    for (int i = 0; i < p->program->cmd_count; i++)
-        p->timing[i] = (mnt_cmd_timing){ .kernel = p->program->cmds[i].name };
 }
 
 static mnt_status make_pipelines(const context *c, const gpu_program *p)
@@ -145,61 +134,15 @@ static mnt_status prepare(void *ctx, const mnt_program *program, void **prepared
         st = make_pipelines(c, p->program);
     if (st == MNT_OK)
         st = metal_buffer_create(c->gpu, p->program->scratch_bytes, &p->scratch);
-    if (st == MNT_OK) {
-        size_t rows = (size_t)program->count * sizeof *p->timing;
-        p->timing = host->alloc(host->self, rows ? rows : 1);
-        if (!p->timing)
-            st = host->fail(host->self, MNT_NO_MEMORY,
-                            "metal: no memory for a program's timing");
-    }
     if (st) {
         discard(ctx, p);
         return st;
     }
-    forget_timing(p);
     *prepared = p;
     return MNT_OK;
 }
 
 /* ---- submission ---- */
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static void record(mnt_cmd_timing *t, metal_span span, uint64_t wall)
-{
-    t->min_ns = t->calls == 0 || span.ns < t->min_ns ? span.ns : t->min_ns;
-    t->max_ns = span.ns > t->max_ns ? span.ns : t->max_ns;
-    t->calls++;
-    t->total_ns += span.ns;
-    t->wall_ns += wall;
-    t->last_start_ns = span.start_ns;
-    t->last_ns = span.ns;
-}
-
-static mnt_status replay_timed(const context *c, prepared_program *p)
-{
-    mnt_status st = MNT_OK;
-    for (int i = 0; i < p->program->cmd_count && st == MNT_OK; i++) {
-        const gpu_cmd *cmd = &p->program->cmds[i];
-        uint64_t start = now_ns();
-        metal_span span = { start, 0 };
-        if (cmd->count > 0) {
-            st =
-                metal_commit(c->gpu, p->program, cmd->first, cmd->count, 1, p->scratch);
-            if (st == MNT_OK)
-                st = metal_wait(c->gpu);
-            span = metal_last_span(c->gpu);
-        }
-        if (st == MNT_OK)
-            record(&p->timing[i], span, now_ns() - start);
-    }
-    return st;
-}
 
 /* How many replays go into the next command buffer. */
 static int64_t piece(const prepared_program *p, int64_t left)
@@ -211,11 +154,12 @@ static int64_t piece(const prepared_program *p, int64_t left)
     return n < left ? n : left;
 }
 
-/* One command buffer of replays; *done counts them. The first is waited for, because
- * its time decides the size of those that follow. */
-static mnt_status replay_piece(const context *c, prepared_program *p, int64_t left,
-                               int64_t *done)
+/* One command buffer of replays. The first is waited for, because its time decides the
+ * size of those that follow. */
+static mnt_status replay_piece(void *ctx, void *prepared, int64_t left, int64_t *done)
 {
+    const context *c = ctx;
+    prepared_program *p = prepared;
     int64_t n = piece(p, left);
     mnt_status st =
         metal_commit(c->gpu, p->program, 0, p->program->dispatch_count, n, p->scratch);
@@ -229,31 +173,25 @@ static mnt_status replay_piece(const context *c, prepared_program *p, int64_t le
     return st;
 }
 
-static mnt_status submit(void *ctx, void *prepared, int64_t n, int64_t *done)
+static mnt_status replay_timed(void *ctx, void *prepared, int cmd, gpu_span *span)
 {
     const context *c = ctx;
     prepared_program *p = prepared;
-    *done = 0;
-    while (*done < n) {
-        mnt_status st = MNT_OK;
-        if (c->host->interrupted(c->host->self)) {
-            char text[96];
-            snprintf(text, sizeof text, "interrupted after %lld of %lld replays",
-                     (long long)*done, (long long)n);
-            return c->host->fail(c->host->self, MNT_INTERRUPTED, text);
-        }
-        if (c->profile) {
-            st = replay_timed(c, p);
-            *done += st == MNT_OK;
-        } else if (p->program->dispatch_count == 0) {
-            *done = n;
-        } else {
-            st = replay_piece(c, p, n - *done, done);
-        }
-        if (st)
-            return st;
-    }
-    return MNT_OK;
+    const gpu_cmd *row = &p->program->cmds[cmd];
+    mnt_status st =
+        metal_commit(c->gpu, p->program, row->first, row->count, 1, p->scratch);
+    if (st == MNT_OK)
+        st = metal_wait(c->gpu);
+    *span = metal_last_span(c->gpu);
+    return st;
+}
+
+static mnt_status submit(void *ctx, void *prepared, int64_t n, int64_t *done)
+{
+    context *c = ctx;
+    prepared_program *p = prepared;
+    gpu_replay r = { c->host, p->program, c, p, replay_piece, replay_timed };
+    return gpu_submit(&r, c->profile, n, done);
 }
 
 static mnt_status wait_all(void *ctx)
@@ -272,10 +210,7 @@ static mnt_status timing(void *ctx, void *prepared, mnt_cmd_timing *rows, int co
 {
     (void)ctx;
     prepared_program *p = prepared;
-    if (!rows)
-        forget_timing(p);
-    for (int i = 0; rows && i < p->program->cmd_count && i < count; i++)
-        rows[i] = p->timing[i];
+    gpu_timing(p->program, rows, count);
     return MNT_OK;
 }
 

@@ -50,11 +50,6 @@ mnt_status metal_buffer_read(metal_gpu *gpu, metal_buffer *b, uint64_t offset,
 
 /* ---- commands.m ---- */
 
-/* Times of one finished command buffer, on the device's clock. */
-typedef struct metal_span {
-    uint64_t start_ns, ns;
-} metal_span;
-
 /* Encodes dispatches [first, first + count) `times` times into one command buffer and
  * commits it; `scratch` stands for bindings without a buffer. Waits only when
  * METAL_IN_FLIGHT are under way. */
@@ -62,7 +57,7 @@ mnt_status metal_commit(metal_gpu *gpu, const gpu_program *p, int first, int cou
                         int64_t times, metal_buffer *scratch);
 /* Waits for all and reports the first failure. */
 mnt_status metal_wait(metal_gpu *gpu);
-/* Of the command buffer that finished last. */
-metal_span metal_last_span(const metal_gpu *gpu);
+/* Of the command buffer that finished last, on the device's clock. */
+gpu_span metal_last_span(const metal_gpu *gpu);
 
 #endif

@@ -36,7 +36,7 @@ struct metal_gpu {
     mnt_status failed; /* of a finished command buffer, not yet reported */
     char failure[320];
     bool lost; /* the device is gone: every further call fails */
-    metal_span last;
+    gpu_span last;
 };
 
 /* The sentence "metal: what: the error's own words", or without words if there are
