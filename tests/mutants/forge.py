@@ -12,6 +12,8 @@ from pathlib import Path
 from mutants import ROOT, ListError
 
 FOLDERS = ("backends/cpu", "lib", "include")
+# Whose objects are linked: the library has every backend of the build tree in it.
+LIBRARY, PLUGIN = ("lib/", "backends/"), ("backends/cpu/",)
 
 
 class Tree:
@@ -105,8 +107,7 @@ class Slot:
         """The plugin, or the library, with the mutant in it."""
         self.write(texts)
         try:
-            objects = self.tree.objects(*(("lib/", "backends/cpu/") if m.in_library
-                                          else ("backends/cpu/",)))
+            objects = self.tree.objects(*(LIBRARY if m.in_library else PLUGIN))
             for i, file in enumerate(m.compile):
                 if file not in self.tree.commands:
                     raise ListError(f"{m.where}: {m.id}: {file} is not built")
@@ -125,7 +126,9 @@ class Slot:
         cc = next(iter(self.tree.commands["backends/cpu/cpu.c"].values()))[0][0]
         if library:
             out = self.folder / self.tree.soname
-            args = ["-Wl,-soname," + self.tree.soname, "-lz", "-ljansson", "-ldl"]
+            # Nothing may be missing: a library that does not load would count as a kill.
+            args = ["-Wl,-z,defs", "-Wl,-soname," + self.tree.soname, "-lz", "-ljansson",
+                    "-ldl"]
         else:
             out = self.folder / "mutant.so"
             objects = [str(self.tree.entry)] + objects
@@ -138,6 +141,10 @@ class Slot:
         return out
 
     def base(self):
-        """The plugin without any mutation: what the controls run."""
-        made = self.join(list(self.tree.objects("backends/cpu/").values()), False)
-        return Path(shutil.move(made, self.folder.parent / "base.so"))
+        """Plugin and library without any mutation: what the controls run."""
+        made = self.join(list(self.tree.objects(*PLUGIN).values()), False)
+        plugin = Path(shutil.move(made, self.folder.parent / "base.so"))
+        made = self.join(list(self.tree.objects(*LIBRARY).values()), True)
+        folder = self.folder.parent / "base"
+        folder.mkdir(exist_ok=True)
+        return plugin, Path(shutil.move(made, folder / self.tree.soname))

@@ -153,18 +153,21 @@ class Judge:
         return last
 
     def control(self, v, built, base, out):
-        """None if the unmutated copy passes what killed the mutant, else why not."""
+        """None if the unmutated copy passes what killed the mutant, else why not. base:
+        the plugin and the library without a mutation; the latter where `built` is one."""
+        plugin, library = base
+        preload = library if built.name == library.name else None
         args = v.again or v.by.split(" ")[1:]
         if Path(v.by.split(" ")[0]) != self.program:
             name = Path(v.by).name
             if name in self.passed:
                 return None
-            c = self.test(name, None, out)
+            c = self.test(name, preload, out)
             self.passed |= {name} if c.outcome == "survived" else set()
         else:
-            args = [str(base) if a == str(built) else a for a in args]
+            args = [str(plugin) if a == str(built) else a for a in args]
             c = self.watch([str(self.program), *args, "--quiet", "--jobs", "1", "--out",
-                            str(out)], None, out)
+                            str(out)], preload, out)
         if c.outcome == "survived":
             return None
         return f"the unmutated copy fails too: {c.by}\n  {c.says}"
