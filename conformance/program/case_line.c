@@ -82,16 +82,16 @@ static void try_text(void *ctx)
     kit_expand(a->text, try_one, ctx);
 }
 
-static bool is_check(const char *name)
+static bool is_check(const char *where, const char *name)
 {
     for (int i = 0; contract_checks[i].name; i++)
         if (strcmp(contract_checks[i].name, name) == 0)
             return true;
-    complain("--case: the contract has no check '%.60s'", name);
+    complain("%s: the contract has no check '%.60s'", where, name);
     return false;
 }
 
-const char *case_line_check(const char *line, int *op)
+const char *case_line_check(const char *where, const char *line, int *op)
 {
     char name[32];
     line += strspn(line, " ");
@@ -101,20 +101,20 @@ const char *case_line_check(const char *line, int *op)
     const char *text = line + n + strspn(line + n, " ");
     *op = plan_op_index(name);
     if (*op < 0) {
-        complain("--case: there is no op '%s'", name);
+        complain("%s: there is no op '%s'", where, name);
         return NULL;
     }
     if (strlen(text) >= KIT_TEXT) {
-        complain("--case: more than %d characters", KIT_TEXT - 1);
+        complain("%s: more than %d characters", where, KIT_TEXT - 1);
         return NULL;
     }
     if (plan_is_contract(*op))
-        return is_check(text) ? text : NULL;
+        return is_check(where, text) ? text : NULL;
     attempt a = { *op, text };
     child_end end = child_call(try_text, &a, 60, true);
     if (end.ok)
         return text;
     bool named = strncmp(end.text, name, strlen(name)) == 0;
-    complain("--case: %s%s%s", named ? "" : name, named ? "" : ": ", end.text);
+    complain("%s: %s%s%s", where, named ? "" : name, named ? "" : ": ", end.text);
     return NULL;
 }

@@ -26,6 +26,7 @@ static const char cases[] =
     "                      repeatable\n"
     "  --row NAME          only cases whose program holds this op of ops.def\n"
     "  --case LINE         exactly this case, as --list prints it\n"
+    "  --cases FILE        exactly the cases of this file, a line each\n"
     "  --generated N       random cases an op (%d), besides those of the table\n"
     "  --seed S            of the random cases and of the order (1)\n"
     "  --share I/N         every N-th case, from the I-th\n"

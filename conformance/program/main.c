@@ -49,6 +49,8 @@ static void explain(run_facts *f, const options *o, supervised end, int done, in
         because(f, "--row %s", o->row);
     if (o->line)
         because(f, "--case");
+    if (o->cases)
+        because(f, "--cases %.80s", o->cases);
     if (o->force)
         because(f, "--force \"%.80s\"", o->force);
     if (o->mode)

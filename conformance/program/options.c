@@ -24,6 +24,7 @@ static const struct option longopts[] = {
     { "op", required_argument, NULL, 'o' },
     { "row", required_argument, NULL, 'r' },
     { "case", required_argument, NULL, 'c' },
+    { "cases", required_argument, NULL, 'C' },
     { "force", required_argument, NULL, 'f' },
     { "mode", required_argument, NULL, 'm' },
     { "seed", required_argument, NULL, 's' },
@@ -153,6 +154,8 @@ static parsed apply_choice(options *o, int letter, const char *name, const char 
         return read_row(o, s);
     case 'c':
         return read_text(name, s, &o->line);
+    case 'C':
+        return read_text(name, s, &o->cases);
     case 'f':
         o->force = s;
         return PARSED_RUN;
@@ -227,6 +230,8 @@ static parsed check(options *o, bool table, int words, char **word)
         return usage("--backend: --plugin brings the backend, only one can be judged");
     if (o->line && (o->op_count || o->row || o->list || o->shares > 1))
         return usage("--case: goes with neither --op, --row, --list nor --share");
+    if (o->cases && (o->op_count || o->line))
+        return usage("--cases: goes with neither --op nor --case");
     if (o->list && o->row)
         return usage("--row: which cases hold an op shows only when they run, so it "
                      "does not go with --list");

@@ -28,6 +28,7 @@ typedef struct options {
     const char *row;
     mnt_op row_op;     /* MNT_OP_COUNT: not given */
     const char *line;  /* --case; NULL: the whole suite */
+    const char *cases; /* --cases, a file; NULL: the whole suite */
     const char *force; /* NULL: every configuration that the backend lists */
     const char *mode;  /* "fused", "unfused", "eager"; NULL: all */
     uint64_t seed;

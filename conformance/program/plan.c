@@ -10,6 +10,7 @@
 #include "../graphs/graphs.h"
 #include "case_line.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -213,6 +214,48 @@ static void take_share(plan *p, const options *o)
     p->count = n;
 }
 
+/* ---- given lines ---- */
+
+static bool add_line(builder *b, const char *where, const char *line)
+{
+    const char *text = case_line_check(where, line, &b->op);
+    if (text)
+        kit_expand(text, add_expanded, b);
+    return text != NULL;
+}
+
+/* Empty lines and those that begin with # say nothing. */
+static bool add_file(builder *b, const char *path)
+{
+    FILE *f = fopen(path, "r");
+    if (!f) {
+        complain("--cases: %s: %s", path, strerror(errno));
+        return false;
+    }
+    char line[KIT_TEXT + 64], where[300];
+    bool ok = true;
+    for (int n = 1; ok && fgets(line, sizeof line, f); n++) {
+        size_t end = strcspn(line, "\n");
+        snprintf(where, sizeof where, "%.260s:%d", path, n);
+        if (line[end] == '\0' && !feof(f)) {
+            complain("%s: the line is too long", where);
+            ok = false;
+        }
+        while (end > 0 && strchr(" \t\r", line[end - 1]))
+            end--;
+        line[end] = '\0';
+        if (ok && line[0] && line[0] != '#')
+            ok = add_line(b, where, line);
+    }
+    if (ok && (ferror(f) || b->p->count == 0)) {
+        complain("--cases: %s: %s", path,
+                 ferror(f) ? "it cannot be read" : "there is no case in it");
+        ok = false;
+    }
+    fclose(f);
+    return ok;
+}
+
 bool plan_make(plan *p, const options *o)
 {
     *p = (plan){ 0 };
@@ -223,12 +266,11 @@ bool plan_make(plan *p, const options *o)
             kit_die("cases.def: no op %s", rows[i].op);
     if (ops > PLAN_MAX_OPS)
         kit_die("more than %d ops", PLAN_MAX_OPS);
-    if (o->line) {
-        const char *text = case_line_check(o->line, &b.op);
-        if (text)
-            kit_expand(text, add_expanded, &b);
+    if (o->line || o->cases) {
+        bool ok = o->line ? add_line(&b, "--case", o->line) : add_file(&b, o->cases);
         free(b.seen);
-        return text != NULL;
+        take_share(p, o);
+        return ok;
     }
     for (b.op = 0; b.op < ops; b.op++) {
         begin[b.op] = p->count;

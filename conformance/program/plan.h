@@ -29,7 +29,8 @@ const kit_op *plan_kit_op(int op);   /* NULL: graph, contract */
 bool plan_is_graph(int op);
 bool plan_is_contract(int op);
 
-/* False after a sentence on standard error: --case is not a case. */
+/* False after a sentence on standard error: --case is not a case, or --cases cannot be
+ * read or has a line that is none. */
 bool plan_make(plan *p, const options *o);
 void plan_free(plan *p);
 
