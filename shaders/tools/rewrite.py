@@ -676,7 +676,7 @@ class Shader:
             rows.append(f'{{ "{entry}", "{k["file"]}", {k["line"]}, '
                         f'{int(k["collective"])}, {k["max_threads"]}, {len(table)}, '
                         f"mtl_{number}::params, mtl_{number}::run, {layout} }},")
-        watched = "SIM_IMAGE_KIND == SIM_PLAIN ? nullptr : "
+        watched = "!SIM_IMAGE_HOOKS ? nullptr : "
         out.append(
             "static const sim_entry mtl_entries[] = {\n" + "\n".join(rows) + "\n{} };\n"
             'extern "C" __attribute__((visibility("default"))) const sim_library '

@@ -31,11 +31,13 @@ if(CMAKE_CROSSCOMPILING)
     list(APPEND METALSIM_FLAGS ${METALSIM_TARGET})
 endif()
 
-# metalsim_image(target [KIND plain|race|asan] [INCLUDES dir...] [HEADERS file...]
+# metalsim_image(target [KIND plain|race|asan|cover] [INCLUDES dir...] [HEADERS file...]
 #                SOURCES file.metal...)
 # Makes ${target}.metallib in the current binary folder. KIND: race watches for races and
 # accesses outside of bindings; asan has AddressSanitizer and UBSan, and is for a build
-# with MNT_SANITIZE=address,undefined, where it is the default. The target's properties METALSIM_IMAGE (the file) and METALSIM_SOURCE (the flattened source) are set.
+# with MNT_SANITIZE=address,undefined, where it is the default; cover notes which edges of
+# which kernel ran (shim/cover.h). The target's properties METALSIM_IMAGE (the file) and
+# METALSIM_SOURCE (the flattened source) are set.
 function(metalsim_image target)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "KIND" "INCLUDES;HEADERS;SOURCES")
     if(NOT arg_KIND)
@@ -55,6 +57,12 @@ function(metalsim_image target)
         list(APPEND flags -O1 -fsanitize=address,undefined -fno-sanitize=function -fno-sanitize-recover=all
             -fno-omit-frame-pointer)
         set(runtime ${METALSIM_DIR}/shim/asan_runtime.c)
+    elseif(arg_KIND STREQUAL cover)
+        # Helpers become part of each kernel, so that an edge is one of that kernel.
+        list(APPEND flags -DMETALSIM_COVER_IMAGE -fno-vectorize -fno-slp-vectorize
+            -fno-unroll-loops -mllvm -inline-threshold=100000
+            -fsanitize-coverage=inline-bool-flag,pc-table)
+        set(runtime ${METALSIM_DIR}/shim/cover_runtime.c)
     endif()
     set(includes)
     foreach(dir IN LISTS arg_INCLUDES)

@@ -20,6 +20,12 @@
 #else
 #define SIM_IMAGE_KIND SIM_PLAIN
 #endif
+/* METALSIM_COVER_IMAGE: plain, but its runtime wants to know of dispatches. */
+#ifdef METALSIM_COVER_IMAGE
+#define SIM_IMAGE_HOOKS 1
+#else
+#define SIM_IMAGE_HOOKS (SIM_IMAGE_KIND != SIM_PLAIN)
+#endif
 
 #define MTL_SITE                                                                       \
     , const char *mtl_file = __builtin_FILE(), unsigned mtl_line = __builtin_LINE(),   \
@@ -194,6 +200,15 @@ template <class T> struct mtl_bound<T &> {
 /* Watched images say which thread runs. */
 #define MTL_RUNS(number)                                                               \
     (SIM_IMAGE_KIND != SIM_PLAIN ? (void)(view->index = (number)) : (void)0)
+#ifdef METALSIM_COVER_IMAGE /* one copy of the kernel, so that its edges are one */
+#define MTL_EACH_THREAD(call_one)                                                      \
+    (void)order;                                                                       \
+    for (unsigned mtl_i = first; mtl_i < first + count; mtl_i++) {                     \
+        const unsigned mtl_thread = mtl_i;                                             \
+        (void)mtl_thread;                                                              \
+        call_one;                                                                      \
+    }
+#else
 #define MTL_EACH_THREAD(call_one)                                                      \
     if (!order)                                                                        \
         for (unsigned mtl_i = first; mtl_i < first + count; mtl_i++) {                 \
@@ -207,6 +222,7 @@ template <class T> struct mtl_bound<T &> {
             MTL_RUNS(mtl_thread);                                                      \
             call_one;                                                                  \
         }
+#endif
 #define MTL_ONE_THREAD(call_one)                                                       \
     const unsigned mtl_thread = first;                                                 \
     (void)count, (void)order;                                                          \
