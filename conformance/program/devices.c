@@ -7,9 +7,11 @@
 #include <stdlib.h>
 
 #define REFERENCE "isa=generic,all=ref"
-/* A processor's contexts are some kilobytes, a GPU's may be hundreds of megabytes. */
+/* A processor's devices are some kilobytes each. Those of one GPU in one process share
+ * its context and have some megabytes of their own; most suites need fewer than this,
+ * and opening one anew takes longer than a case does. */
 #define MANY_OPEN 4096
-#define FEW_OPEN  24
+#define FEW_OPEN  96
 
 void devices_init(devices *d, const options *o, const subject *s, int count)
 {

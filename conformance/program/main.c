@@ -57,6 +57,8 @@ static void explain(run_facts *f, const options *o, supervised end, int done, in
         because(f, "--mode %s", o->mode);
     if (o->shares > 1)
         because(f, "--share %d/%d", o->share, o->shares);
+    if (o->warm)
+        because(f, "--warm");
     if (o->generated < OPTIONS_GENERATED)
         because(f, "--generated %d", o->generated);
     if (end == SUPERVISED_BUDGET)

@@ -34,6 +34,7 @@ static const struct option longopts[] = {
     { "share", required_argument, NULL, 'S' },
     { "out", required_argument, NULL, 'O' },
     { "big", no_argument, NULL, 'G' },
+    { "warm", no_argument, NULL, 'w' },
     { "quiet", no_argument, NULL, 'q' },
     { "verbose", no_argument, NULL, 'v' },
     { "table", no_argument, NULL, 'T' },
@@ -196,6 +197,9 @@ static parsed apply(options *o, int letter, const char *name, const char *s)
         return PARSED_RUN;
     case 'G':
         o->big = true;
+        return PARSED_RUN;
+    case 'w':
+        o->warm = true;
         return PARSED_RUN;
     case 'q':
         o->quiet = true;

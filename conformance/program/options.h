@@ -22,7 +22,7 @@ typedef struct options {
     int device;
     int threads; /* 0: not given */
     int jobs;    /* 0: not given */
-    bool list, big, quiet, verbose;
+    bool list, big, warm, quiet, verbose;
     const char *op[OPTIONS_MAX_OPS]; /* empty: all */
     int op_count;
     const char *row;

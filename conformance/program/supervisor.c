@@ -298,6 +298,17 @@ static int *first_of_each(const plan *p, int *count)
     return list;
 }
 
+/* False if time was over before. */
+static bool run_first(crew *w)
+{
+    int *first = first_of_each(w->job->p, &w->count);
+    w->cases = first;
+    w->fresh = true;
+    run_crew(w);
+    free(first);
+    return w->next == w->count;
+}
+
 supervised supervise(const worker_job *job, tally *t, int *done)
 {
     crew w = { .job = job, .t = t, .size = supervisor_jobs(job->o, job->s) };
@@ -306,12 +317,7 @@ supervised supervise(const worker_job *job, tally *t, int *done)
         w.procs[i] =
             (proc){ .number = -1, .slot = child_shared(sizeof *w.procs[i].slot) };
     catch_signals();
-    int *first = first_of_each(job->p, &w.count);
-    w.cases = first;
-    w.fresh = true;
-    run_crew(&w);
-    free(first);
-    bool cut = w.next < w.count;
+    bool cut = !job->o->warm && !run_first(&w);
     w.cases = NULL;
     w.fresh = false;
     w.count = job->p->count;
