@@ -433,6 +433,76 @@ static void test_pool_gradient(void **state)
     free(got[0]);
 }
 
+/* ---- E: the gradient of a broadcast operand, by D over runs of stretched axes ---- */
+
+/* x [outer, n, inner] summed over n. */
+static float *sum_middle(const float *x, int64_t outer, int64_t n, int64_t inner)
+{
+    float *y = kit_alloc((size_t)(outer * inner) * sizeof *y);
+    float *run = kit_alloc((size_t)n * sizeof *run);
+    for (int64_t at = 0; at < outer * inner; at++) {
+        for (int64_t i = 0; i < n; i++)
+            run[i] = x[(at / inner * n + i) * inner + at % inner];
+        y[at] = rule_d(run, n);
+    }
+    free(run);
+    return y;
+}
+
+/* Neighbouring stretched axes are one run; the last run comes first. */
+static float *unstretched(const float *dy, mnt_shape from, mnt_shape to)
+{
+    int lead = to.ndim - from.ndim;
+    int64_t inner = 1, outer = mnt_shape_count(to);
+    float *sum = kit_alloc((size_t)outer * sizeof *sum);
+    memcpy(sum, dy, (size_t)outer * sizeof *sum);
+    for (int d = to.ndim - 1; d >= 0; d--) {
+        int64_t n = 1;
+        while (d >= 0 && (d < lead || from.dim[d - lead] != to.dim[d]))
+            n *= to.dim[d--];
+        outer /= n;
+        if (n > 1) {
+            float *less = sum_middle(sum, outer, n, inner);
+            free(sum);
+            sum = less;
+        }
+        if (d < 0)
+            break;
+        outer /= to.dim[d];
+        inner *= to.dim[d];
+    }
+    return sum;
+}
+
+static void one_broadcast(mnt_shape from, mnt_shape to)
+{
+    float *x = random_array(mnt_shape_count(from), 1), *got[2];
+    float *dy = random_array(mnt_shape_count(to), 2), *want = unstretched(dy, from, to);
+    mnt_graph *g = new_graph();
+    mnt_tensor *a = marked(g, from, x), *b = marked(g, from, x);
+    mnt_backward(g, mnt_add(g, mnt_broadcast(g, a, to), b),
+                 mnt_constant(g, MNT_F32, to, dy));
+    mnt_tensor *out[] = { mnt_tensor_grad(a), mnt_tensor_grad(b) };
+    run_graph(g, out, got, 2);
+    sup_assert_bits("broadcast dx", MNT_F32, from, want, got[0]);
+    sup_assert_bits("add dx", MNT_F32, from, want, got[1]);
+    mnt_graph_destroy(g);
+    float *all[] = { x, dy, want, got[0], got[1] };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+static void test_broadcast(void **state)
+{
+    (void)state;
+    one_broadcast(MNT_SHAPE(5), MNT_SHAPE(7, 9, 5));
+    one_broadcast(MNT_SHAPE(5, 1, 1), MNT_SHAPE(5, 11, 13));
+    one_broadcast(MNT_SHAPE(4, 1, 3, 1, 1), MNT_SHAPE(4, 6, 3, 5, 7));
+    one_broadcast(MNT_SHAPE(1, 3, 1), MNT_SHAPE(6, 10, 3, 33));
+    one_broadcast(MNT_SHAPE(1, 1), MNT_SHAPE(3, 41, 37));
+    one_broadcast((mnt_shape){ 0 }, MNT_SHAPE(2, 65, 67));
+}
+
 /* ---- E: updates ---- */
 
 typedef struct update_state {
@@ -547,9 +617,10 @@ static void test_negative_zero(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dense),       cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_convolution), cmocka_unit_test(test_pool_gradient),
-        cmocka_unit_test(test_updates),     cmocka_unit_test(test_negative_zero),
+        cmocka_unit_test(test_dense),         cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_convolution),   cmocka_unit_test(test_pool_gradient),
+        cmocka_unit_test(test_broadcast),     cmocka_unit_test(test_updates),
+        cmocka_unit_test(test_negative_zero),
     };
     return cmocka_run_group_tests_name("order", tests, open_device, close_device);
 }
