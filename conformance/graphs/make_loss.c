@@ -89,23 +89,31 @@ static int other_entropy(graph_program *p, int y)
     return entropy_end(p);
 }
 
-/* y + other, or y + 0.25 other */
+static int quartered(graph_program *p, int y)
+{
+    int z = graph_op(p, GRAPH_scale, y, -1, (mnt_shape){ 0 }, p->values[y].bound, 0);
+    if (z >= 0)
+        p->steps[p->count - 1].f[0] = 0.25f;
+    return z;
+}
+
+/* y + other, or one of the two a quarter: with equal shares, gradients that went to the
+ * wrong loss would have the same sum. */
 static int two_losses(graph_program *p, int y)
 {
-    int other = graph_chance(p, 75) ? other_entropy(p, y) : -1;
+    int first = y, other = graph_chance(p, 75) ? other_entropy(p, y) : -1;
     if (other < 0)
         other = reduced(p, GRAPH_sum, graph_pick(p, differentiable));
     if (other < 0)
         return y;
     int bound = p->values[other].bound;
-    if (graph_chance(p, 50)) {
-        int scaled = graph_op(p, GRAPH_scale, other, -1, (mnt_shape){ 0 }, bound, 0);
-        if (scaled < 0)
+    if (graph_chance(p, 67)) {
+        int *share = graph_chance(p, 50) ? &first : &other;
+        *share = quartered(p, *share);
+        if (*share < 0)
             return y;
-        p->steps[p->count - 1].f[0] = 0.25f;
-        other = scaled;
     }
-    int total = graph_op(p, GRAPH_add, y, other, (mnt_shape){ 0 }, bound + 1, 0);
+    int total = graph_op(p, GRAPH_add, first, other, (mnt_shape){ 0 }, bound + 1, 0);
     return total < 0 ? y : total;
 }
 
