@@ -7,7 +7,8 @@
  *   driver.c   the driver interface, found at run time
  *   device.c   open, close, the module of kernels
  *   memory.c   buffers, pinned staging
- *   submit.c   programs as CUDA graphs, timing
+ *   graph.c    replays as CUDA graphs
+ *   submit.c   programs, launching, timing
  *   cuda.c     the vtable
  *
  * A driver error becomes a status with the error's name. Most leave the device context
@@ -58,6 +59,7 @@ typedef struct cuda_program {
     gpu_program *program;
     cuda_buffer scratch;
     cuda_graph_exec one, many; /* of one replay; of `steps` replays, or NULL */
+    bool began;                /* it was launched once */
     int64_t steps;
 } cuda_program;
 
@@ -83,7 +85,21 @@ mnt_status cuda_read(void *ctx, void *buffer, uint64_t offset, void *data,
                      uint64_t bytes);
 mnt_status cuda_wait(void *ctx);
 
+/* A dispatch as the driver takes it; points into itself and into the dispatch. */
+typedef struct cuda_launch {
+    cuda_function function;
+    unsigned groups, threads;
+    cuda_ptr bound[GPU_MAX_BUFFERS];
+    void *params[GPU_MAX_BUFFERS + 1];
+} cuda_launch;
+
+/* graph.c: an executable graph of some replays; wants the context entered. */
+mnt_status cuda_graph_make(cuda_context *c, const cuda_program *p, int64_t replays,
+                           cuda_graph_exec *out);
+
 /* submit.c */
+void cuda_launch_of(const cuda_context *c, const cuda_program *p, const gpu_dispatch *d,
+                    cuda_launch *l);
 mnt_status cuda_prepare(void *ctx, const mnt_program *program, void **prepared);
 void cuda_discard(void *ctx, void *prepared);
 mnt_status cuda_submit(void *ctx, void *prepared, int64_t n, int64_t *done);

@@ -22,6 +22,16 @@ typedef struct cuda_stream_st *cuda_stream;
 typedef struct cuda_event_st *cuda_event;
 typedef struct cuda_graph_st *cuda_graph;
 typedef struct cuda_graph_exec_st *cuda_graph_exec;
+typedef struct cuda_graph_node_st *cuda_graph_node;
+
+/* CUDA_KERNEL_NODE_PARAMS, the first version of it */
+typedef struct cuda_kernel_node {
+    cuda_function function;
+    unsigned grid[3], block[3];
+    unsigned shared_bytes;
+    void **params;
+    void **extra;
+} cuda_kernel_node;
 
 enum {
     CUDA_INVALID_VALUE = 1,
@@ -40,7 +50,6 @@ enum {
 };
 
 enum { CUDA_STREAM_NON_BLOCKING = 1, CUDA_EVENT_DEFAULT = 0, CUDA_EVENT_NO_TIMING = 2 };
-enum { CUDA_CAPTURE_RELAXED = 2 };
 
 /* X(name in this file, symbol of the library, parameters) */
 #define CUDA_FUNCTIONS(X)                                                              \
@@ -80,8 +89,13 @@ enum { CUDA_CAPTURE_RELAXED = 2 };
     X(stream_create, cuStreamCreate, (cuda_stream * s, unsigned flags))                \
     X(stream_destroy, cuStreamDestroy_v2, (cuda_stream s))                             \
     X(stream_wait, cuStreamSynchronize, (cuda_stream s))                               \
-    X(capture_begin, cuStreamBeginCapture_v2, (cuda_stream s, int mode))               \
-    X(capture_end, cuStreamEndCapture, (cuda_stream s, cuda_graph * g))                \
+    X(graph_create, cuGraphCreate, (cuda_graph * g, unsigned flags))                   \
+    X(graph_kernel, cuGraphAddKernelNode,                                              \
+      (cuda_graph_node * node, cuda_graph g, const cuda_graph_node *after,             \
+       size_t count, const cuda_kernel_node *params))                                  \
+    X(graph_empty, cuGraphAddEmptyNode,                                                \
+      (cuda_graph_node * node, cuda_graph g, const cuda_graph_node *after,             \
+       size_t count))                                                                  \
     X(graph_instantiate, cuGraphInstantiateWithFlags,                                  \
       (cuda_graph_exec * e, cuda_graph g, unsigned long long flags))                   \
     X(graph_launch, cuGraphLaunch, (cuda_graph_exec e, cuda_stream s))                 \

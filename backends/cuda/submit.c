@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Programs. prepare() captures one replay, and as many replays as make about
- * GRAPH_NODES kernels, each into a CUDA graph; submit() launches them. Whatever changes
- * from replay to replay is in device memory, so a graph never changes.
+ * Programs. A CUDA graph (graph.c) holds one replay, another as many replays as make
+ * about GRAPH_NODES kernels; submit() launches them. Whatever changes from replay to
+ * replay is in device memory, so a graph never changes.
  *
  * At most CUDA_IN_FLIGHT launches are under way, so that an interrupt is heard after a
  * few graphs. With profiling on, each command lies between two events instead.
@@ -11,26 +11,32 @@
 
 #define GRAPH_NODES 1024
 
-static mnt_status launch(cuda_context *c, const cuda_program *p, const gpu_dispatch *d)
+void cuda_launch_of(const cuda_context *c, const cuda_program *p, const gpu_dispatch *d,
+                    cuda_launch *l)
 {
-    const gpu_kernel_row *row = &gpu_kernels[d->kernel];
-    cuda_ptr bound[GPU_MAX_BUFFERS];
-    void *params[GPU_MAX_BUFFERS + 1];
     for (int i = 0; i < d->bound; i++) {
         const cuda_buffer *b = d->buffer[i].buffer;
-        bound[i] = (b ? b->ptr : p->scratch.ptr) + d->buffer[i].offset;
-        params[i] = &bound[i];
+        l->bound[i] = (b ? b->ptr : p->scratch.ptr) + d->buffer[i].offset;
+        l->params[i] = &l->bound[i];
     }
     union {
         const unsigned char *in;
         void *out;
     } args = { d->args };
-    params[d->bound] = args.out;
+    l->params[d->bound] = args.out;
+    l->function = c->function[d->kernel];
+    l->groups = d->groups;
+    l->threads = (unsigned)gpu_kernels[d->kernel].threads;
+}
+
+static mnt_status launch(cuda_context *c, const cuda_program *p, const gpu_dispatch *d)
+{
+    cuda_launch l;
+    cuda_launch_of(c, p, d, &l);
     return cuda_check(c,
-                      c->driver.launch(c->function[d->kernel], d->groups, 1, 1,
-                                       (unsigned)row->threads, 1, 1, 0, c->stream,
-                                       params, NULL),
-                      row->name);
+                      c->driver.launch(l.function, l.groups, 1, 1, l.threads, 1, 1, 0,
+                                       c->stream, l.params, NULL),
+                      gpu_kernels[d->kernel].name);
 }
 
 static mnt_status launch_range(cuda_context *c, const cuda_program *p, int first,
@@ -39,28 +45,6 @@ static mnt_status launch_range(cuda_context *c, const cuda_program *p, int first
     mnt_status st = MNT_OK;
     for (int i = first; i < first + count && st == MNT_OK; i++)
         st = launch(c, p, &p->program->dispatches[i]);
-    return st;
-}
-
-/* A graph of `steps` replays. */
-static mnt_status capture(cuda_context *c, const cuda_program *p, int64_t steps,
-                          cuda_graph_exec *out)
-{
-    cuda_driver *d = &c->driver;
-    cuda_graph graph = NULL;
-    mnt_status st = cuda_check(c, d->capture_begin(c->stream, CUDA_CAPTURE_RELAXED),
-                               "cuStreamBeginCapture");
-    if (st)
-        return st;
-    for (int64_t s = 0; s < steps && st == MNT_OK; s++)
-        st = launch_range(c, p, 0, p->program->dispatch_count);
-    cuda_result ended = d->capture_end(c->stream, &graph);
-    if (st == MNT_OK)
-        st = cuda_check(c, ended, "cuStreamEndCapture");
-    if (st == MNT_OK)
-        st = cuda_check(c, d->graph_instantiate(out, graph, 0), "cuGraphInstantiate");
-    if (graph)
-        d->graph_destroy(graph);
     return st;
 }
 
@@ -73,10 +57,7 @@ static mnt_status prepare_entered(cuda_context *c, cuda_program *p,
         return st;
     int n = p->program->dispatch_count;
     p->steps = n > 0 && GRAPH_NODES / n > 1 ? GRAPH_NODES / n : 1;
-    st = cuda_allocate(c, p->program->scratch_bytes, &p->scratch);
-    if (st == MNT_OK && n > 0)
-        st = capture(c, p, 1, &p->one);
-    return st;
+    return cuda_allocate(c, p->program->scratch_bytes, &p->scratch);
 }
 
 mnt_status cuda_prepare(void *ctx, const mnt_program *program, void **prepared)
@@ -139,18 +120,36 @@ static mnt_status note_launch(cuda_context *c)
     return cuda_check(c, d->event_record(c->flying[at], c->stream), "cuEventRecord");
 }
 
+/* One replay, as a graph if it is not the first: many programs run only once. */
+static mnt_status replay_one(cuda_context *c, cuda_program *p)
+{
+    mnt_status st = MNT_OK;
+    if (!p->began) {
+        p->began = true;
+        return launch_range(c, p, 0, p->program->dispatch_count);
+    }
+    if (!p->one)
+        st = cuda_graph_make(c, p, 1, &p->one);
+    return st ? st
+              : cuda_check(c, c->driver.graph_launch(p->one, c->stream),
+                           "cuGraphLaunch");
+}
+
+static mnt_status replay_many(cuda_context *c, cuda_program *p)
+{
+    mnt_status st = p->many ? MNT_OK : cuda_graph_make(c, p, p->steps, &p->many);
+    return st ? st
+              : cuda_check(c, c->driver.graph_launch(p->many, c->stream),
+                           "cuGraphLaunch");
+}
+
 /* Launches as many replays as one graph holds, at most `left`. */
 static mnt_status replay_piece(void *ctx, void *prepared, int64_t left, int64_t *done)
 {
     cuda_context *c = ctx;
     cuda_program *p = prepared;
     bool many = p->steps > 1 && left >= p->steps;
-    mnt_status st = MNT_OK;
-    if (many && !p->many)
-        st = capture(c, p, p->steps, &p->many);
-    if (st == MNT_OK)
-        st = cuda_check(c, c->driver.graph_launch(many ? p->many : p->one, c->stream),
-                        "cuGraphLaunch");
+    mnt_status st = many ? replay_many(c, p) : replay_one(c, p);
     if (st == MNT_OK)
         *done += many ? p->steps : 1;
     return st ? st : note_launch(c);
