@@ -224,35 +224,54 @@ static bool add_line(builder *b, const char *where, const char *line)
     return text != NULL;
 }
 
+/* The whole text, NULL after a sentence. All of it at once: lines are tried in children,
+ * and a child that ends moves the place in a file that is open. */
+static char *read_text(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    char *text = NULL;
+    size_t used = 0, room = 0, got = 1;
+    while (f && got > 0) {
+        room = room ? 2 * room : 1 << 16;
+        text = grown(text, room + 1);
+        got = fread(text + used, 1, room - used, f);
+        used += got;
+        if (used < room)
+            break;
+    }
+    if (!f || ferror(f)) {
+        complain("--cases: %s: %s", path, strerror(errno));
+        free(text);
+        text = NULL;
+    }
+    if (f)
+        fclose(f);
+    if (text)
+        text[used] = '\0';
+    return text;
+}
+
 /* Empty lines and those that begin with # say nothing. */
 static bool add_file(builder *b, const char *path)
 {
-    FILE *f = fopen(path, "r");
-    if (!f) {
-        complain("--cases: %s: %s", path, strerror(errno));
-        return false;
-    }
-    char line[KIT_TEXT + 64], where[300];
-    bool ok = true;
-    for (int n = 1; ok && fgets(line, sizeof line, f); n++) {
+    char *text = read_text(path), where[300];
+    bool ok = text != NULL;
+    int number = 0;
+    for (char *line = text, *next; ok && *line; line = next) {
         size_t end = strcspn(line, "\n");
-        snprintf(where, sizeof where, "%.260s:%d", path, n);
-        if (line[end] == '\0' && !feof(f)) {
-            complain("%s: the line is too long", where);
-            ok = false;
-        }
+        next = line + end + (line[end] != '\0');
         while (end > 0 && strchr(" \t\r", line[end - 1]))
             end--;
         line[end] = '\0';
-        if (ok && line[0] && line[0] != '#')
+        snprintf(where, sizeof where, "%.260s:%d", path, ++number);
+        if (*line && *line != '#')
             ok = add_line(b, where, line);
     }
-    if (ok && (ferror(f) || b->p->count == 0)) {
-        complain("--cases: %s: %s", path,
-                 ferror(f) ? "it cannot be read" : "there is no case in it");
+    free(text);
+    if (ok && b->p->count == 0) {
+        complain("--cases: %s: there is no case in it", path);
         ok = false;
     }
-    fclose(f);
     return ok;
 }
 
