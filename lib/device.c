@@ -132,6 +132,15 @@ mnt_status mnti_judge(mnt_device *dev, mnt_status status, const char *slot)
     return status;
 }
 
+bool mnti_supports(mnt_device *dev, const mnt_cmd *cmd, char why[MNTI_ERROR_TEXT])
+{
+    dev->said = false;
+    bool yes = dev->backend->supports(dev->ctx, cmd);
+    snprintf(why, MNTI_ERROR_TEXT, "%s%.500s", dev->said ? ": " : "",
+             dev->said ? dev->error : "");
+    return yes;
+}
+
 static bool host_interrupted(void *self)
 {
     mnt_device *dev = self;
@@ -160,8 +169,12 @@ mnt_status mnti_buffer_alloc(mnt_device *dev, uint64_t bytes, const char *what,
                          what, dev->backend->name, (unsigned long long)bytes);
     if (st) {
         *buffer = NULL;
-        return mnti_fail(dev, st, "%s: no memory for %llu bytes on %s", what,
-                         (unsigned long long)bytes, dev->backend->name);
+        char why[MNTI_ERROR_TEXT];
+        if (st == MNT_NO_MEMORY)
+            return mnti_fail(dev, st, "%s: no memory for %llu bytes on %s", what,
+                             (unsigned long long)bytes, dev->backend->name);
+        snprintf(why, sizeof why, "%s", dev->error);
+        return mnti_fail(dev, st, "%s: %.440s", what, why);
     }
     dev->allocated += bytes;
     if (dev->allocated > dev->peak)
@@ -287,6 +300,8 @@ static mnt_status open_auto(mnt_device *dev, const mnt_device_desc *d)
     const mnt_backend *b;
     mnt_status st = MNT_NOT_FOUND;
     for (int i = 0; (b = mnti_backend_at(i)) != NULL; i++) {
+        if (!mnti_backend_auto(b))
+            continue;
         if ((st = open_backend(dev, b, d)) == MNT_OK)
             return MNT_OK;
         mnti_log(dev, MNT_LOG_INFO, "auto passes over %s", mnt_last_error(NULL));

@@ -166,9 +166,10 @@ mnt_status mnti_execute(mnt_device *dev, const mnti_node *node, uint32_t id)
 {
     mnt_cmd cmd;
     mnti_make_cmd(node, id, &cmd);
-    if (!dev->backend->supports(dev->ctx, &cmd))
-        return mnti_fail(dev, MNT_UNSUPPORTED, "%s: %s does not run it",
-                         mnt_op_name(node->op), dev->backend->name);
+    char why[MNTI_ERROR_TEXT];
+    if (!mnti_supports(dev, &cmd, why))
+        return mnti_fail(dev, MNT_UNSUPPORTED, "%s: %s does not run it%s",
+                         mnt_op_name(node->op), dev->backend->name, why);
     const mnt_program program = { .size = sizeof program, .cmds = &cmd, .count = 1 };
     void *prepared = NULL;
     mnt_status st = MNTI_CALL(dev, prepare, dev->ctx, &program, &prepared);

@@ -298,13 +298,15 @@ static mnt_status check_support(mnt_graph *g)
     mnt_device *dev = g->dev;
     for (int c = 0; c < g->cmd_count; c++) {
         const mnt_cmd *cmd = &g->cmds[c];
-        if (dev->backend->supports(dev->ctx, cmd))
+        char why[MNTI_ERROR_TEXT];
+        if (mnti_supports(dev, cmd, why))
             continue;
         const mnti_node *node = &g->nodes[g->cmd_node[c]];
-        return mnti_fail(dev, MNT_UNSUPPORTED, "%s: %s has no kernel for %s -> %s",
+        return mnti_fail(dev, MNT_UNSUPPORTED, "%s: %s has no kernel for %s -> %s%s",
                          mnt_op_name(cmd->op), dev->backend->name,
                          node->in[0] ? mnti_shape_text(node->in[0]->shape).s : "[]",
-                         node->out[0] ? mnti_shape_text(node->out[0]->shape).s : "[]");
+                         node->out[0] ? mnti_shape_text(node->out[0]->shape).s : "[]",
+                         why);
     }
     return MNT_OK;
 }

@@ -26,7 +26,7 @@ static const mnt_backend *const built_in[] = {
     &cuda_backend,
 #endif
     &cpu_backend,
-#ifdef MNT_HAVE_METAL_SIM /* the same backend over a simulated device: never "auto" */
+#ifdef MNT_HAVE_METAL_SIM /* the same backend over a simulated device */
     &metal_backend,
 #endif
 };
@@ -42,6 +42,15 @@ const mnt_backend *mnti_backend_at(int i)
     const mnt_backend *b = i - BUILT_IN < added_count ? added[i - BUILT_IN] : NULL;
     pthread_mutex_unlock(&lock);
     return b;
+}
+
+bool mnti_backend_auto(const mnt_backend *b)
+{
+#ifdef MNT_HAVE_METAL_SIM
+    return b != &metal_backend;
+#else
+    return b != NULL;
+#endif
 }
 
 const mnt_backend *mnti_backend_find(const char *name)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From a program to dispatches: the choice of launchers, the emitter that they write
- * to, and the layout of scratch memory. Commands run one after another, so they all use
- * the same scratch memory from its start.
+ * From a program to dispatches: the emitter that launchers write to, whether the device
+ * runs what they wrote, and the layout of scratch memory. Commands of one level may run side by side, so
+ * each has its own scratch memory; levels run one after another and share it.
  */
 #include "gpu.h"
 
@@ -30,22 +30,16 @@ _Static_assert(sizeof(mnt_reduce_args) <= GPU_ARGS_BYTES, "reduce arguments");
 _Static_assert(MNT_ARGS_DIMS == MNT_MAX_DIMS, "dims of views");
 _Static_assert(MNT_ARGS_SCHEDULE == MNT_MAX_SCHEDULE, "points of a schedule");
 
-const gpu_launcher *const gpu_launchers[] = {
-#define GPU_LIST(family) gpu_launch_##family,
-    GPU_FAMILIES(GPU_LIST)
-#undef GPU_LIST
-        NULL,
-};
-
 /* ---- emitting ---- */
 
 struct gpu_emit {
     const mnt_host *host;
     gpu_program *program;
     int capacity;     /* of program->dispatches */
-    uint64_t scratch; /* bytes taken by the command */
+    uint64_t scratch; /* bytes taken by the level */
     mnt_status status;
     uint64_t groups; /* status LIMIT: what was asked for */
+    bool said;       /* the status has its sentence */
 };
 
 static bool grow(gpu_emit *e)
@@ -117,42 +111,6 @@ uint64_t gpu_scratch(gpu_emit *e, uint64_t bytes)
     return at;
 }
 
-/* ---- choosing ---- */
-
-static const gpu_launcher *find(const mnt_cmd *cmd, const char *variant, bool preferred)
-{
-    for (int i = 0; gpu_launchers[i]; i++)
-        for (const gpu_launcher *l = gpu_launchers[i]; l->name; l++)
-            if (l->op == cmd->op && (!variant || strcmp(l->name, variant) == 0) &&
-                (!l->accepts || l->accepts(cmd)) &&
-                (!preferred || !l->prefers || l->prefers(cmd)))
-                return l;
-    return NULL;
-}
-
-/* NULL if nothing takes the command; *forced then names the variant that was asked for,
- * if one was. */
-static const gpu_launcher *choose(const gpu_force *f, const mnt_cmd *cmd,
-                                  const char **forced)
-{
-    *forced = NULL;
-    if (!mnt_cmd_valid(cmd))
-        return NULL;
-    *forced = f->op[cmd->op];
-    if (*forced)
-        return find(cmd, *forced, false);
-    const gpu_launcher *l = f->all ? find(cmd, f->all, false) : NULL;
-    if (!l)
-        l = find(cmd, NULL, true);
-    return l ? l : find(cmd, NULL, false);
-}
-
-bool gpu_supports(const gpu_force *f, const mnt_cmd *cmd)
-{
-    const char *forced;
-    return choose(f, cmd, &forced) != NULL;
-}
-
 /* ---- failures ---- */
 
 static void put(char *text, size_t size, const char *word)
@@ -178,10 +136,17 @@ static void put_shapes(char *text, size_t size, const mnt_operand *o, int count)
     }
 }
 
+/* A kernel that the device cannot run; threads 0: there was none. */
+typedef struct misfit {
+    gpu_kernel kernel;
+    int threads; /* that the device runs of it in a threadgroup */
+} misfit;
+
 static mnt_status unsupported(const mnt_host *host, const char *backend,
-                              const mnt_cmd *cmd, const char *forced)
+                              const gpu_force *f, const mnt_cmd *cmd, misfit m)
 {
-    char text[TEXT];
+    char text[TEXT], why[160];
+    const char *forced = mnt_cmd_valid(cmd) ? f->op[cmd->op] : NULL;
     if (forced)
         snprintf(text, sizeof text, "%s: the forced variant \"%.40s\" cannot run",
                  mnt_op_name(cmd->op), forced);
@@ -191,6 +156,13 @@ static mnt_status unsupported(const mnt_host *host, const char *backend,
     put_shapes(text, sizeof text, cmd->in, MNT_MAX_IN);
     put(text, sizeof text, " ->");
     put_shapes(text, sizeof text, cmd->out, MNT_MAX_OUT);
+    if (m.threads > 0) {
+        snprintf(why, sizeof why,
+                 ": %s needs %d threads in a threadgroup, this device runs %d of it%s",
+                 gpu_kernels[m.kernel].name, gpu_kernels[m.kernel].threads, m.threads,
+                 forced ? "" : ", and no other variant fits");
+        put(text, sizeof text, why);
+    }
     return host->fail(host->self, MNT_UNSUPPORTED, text);
 }
 
@@ -198,6 +170,8 @@ static mnt_status emit_failed(const gpu_emit *e, const char *backend,
                               const mnt_cmd *cmd)
 {
     char text[TEXT];
+    if (e->said)
+        return e->status;
     if (e->status != MNT_LIMIT) {
         snprintf(text, sizeof text, "%s: no memory for a program", backend);
         return e->host->fail(e->host->self, e->status, text);
@@ -213,25 +187,118 @@ static mnt_status emit_failed(const gpu_emit *e, const char *backend,
 
 /* ---- programs ---- */
 
+/* Whether the device runs all kernels of the dispatches from `first` on; *m is one that
+ * it does not run. */
+static bool fits(gpu_emit *e, const gpu_force *f, int first, misfit *m)
+{
+    for (int i = first; f->device && i < e->program->dispatch_count; i++) {
+        gpu_kernel kernel = e->program->dispatches[i].kernel;
+        int threads = 0;
+        e->status = f->threads(f->device, kernel, &threads);
+        if (e->status != MNT_OK)
+            return false;
+        if (threads < gpu_kernels[kernel].threads) {
+            *m = (misfit){ kernel, threads };
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Emits the command by the best launcher whose kernels the device runs, NULL if there is
+ * none or after a failure. *m: a kernel of the best launcher, if that was passed over. */
+static const gpu_launcher *emit(gpu_emit *e, const gpu_force *f, const mnt_cmd *cmd,
+                                misfit *m)
+{
+    const int first = e->program->dispatch_count;
+    const uint64_t scratch = e->scratch;
+    const gpu_launcher *l;
+    for (int i = 0; (l = gpu_candidate(f, cmd, i)) != NULL; i++) {
+        misfit found = { .threads = 0 };
+        l->launch(e, cmd);
+        if (e->status != MNT_OK)
+            return NULL;
+        if (fits(e, f, first, &found))
+            return l;
+        e->program->dispatch_count = first;
+        e->scratch = scratch;
+        if (e->status != MNT_OK) {
+            e->said = true;
+            return NULL;
+        }
+        *m = i == 0 ? found : *m;
+    }
+    return NULL;
+}
+
+static void log_misfit(const mnt_host *host, const char *backend, const mnt_cmd *cmd,
+                       const gpu_launcher *l, misfit m)
+{
+    char text[TEXT];
+    snprintf(text, sizeof text,
+             "%s: %s: %s needs %d threads in a threadgroup, this device runs %d of it: "
+             "\"%s\" takes its place",
+             backend, mnt_op_name(cmd->op), gpu_kernels[m.kernel].name,
+             gpu_kernels[m.kernel].threads, m.threads, l->name);
+    host->log(host->self, MNT_LOG_INFO, text);
+}
+
+/* taken: for each level the scratch memory that its commands have so far. */
 static mnt_status emit_all(gpu_emit *e, const gpu_force *f, const char *backend,
-                           const mnt_program *program)
+                           const mnt_program *program, uint64_t *taken)
 {
     gpu_program *p = e->program;
     for (int i = 0; i < program->count; i++) {
         const mnt_cmd *cmd = &program->cmds[i];
-        const char *forced;
-        const gpu_launcher *l = choose(f, cmd, &forced);
-        if (!l)
-            return unsupported(e->host, backend, cmd, forced);
+        misfit m = { .threads = 0 };
         p->cmds[i].first = p->dispatch_count;
-        e->scratch = 0;
-        l->launch(e, cmd);
+        e->scratch = taken[p->cmds[i].level];
+        const gpu_launcher *l = emit(e, f, cmd, &m);
+        taken[p->cmds[i].level] = e->scratch;
         if (e->status != MNT_OK)
             return emit_failed(e, backend, cmd);
+        if (!l)
+            return unsupported(e->host, backend, f, cmd, m);
+        if (m.threads > 0)
+            log_misfit(e->host, backend, cmd, l, m);
         p->cmds[i].count = p->dispatch_count - p->cmds[i].first;
         snprintf(p->cmds[i].name, sizeof p->cmds[i].name, "%s", l->name);
     }
     return MNT_OK;
+}
+
+/* Where the device has limits, the command is emitted to see which kernels it takes. A
+ * failure of another kind is left for prepare() to report. */
+bool gpu_supports(const gpu_force *f, const mnt_host *host, const char *backend,
+                  const mnt_cmd *cmd)
+{
+    if (!f->device)
+        return gpu_candidate(f, cmd, 0) != NULL;
+    gpu_program p = { .scratch_bytes = SCRATCH };
+    gpu_emit e = { .host = host, .program = &p };
+    misfit m = { .threads = 0 };
+    bool runs = emit(&e, f, cmd, &m) || e.status != MNT_OK;
+    host->free(host->self, p.dispatches);
+    if (!runs && m.threads > 0)
+        (void)unsupported(host, backend, f, cmd, m);
+    return runs;
+}
+
+static gpu_program *new_program(const mnt_host *host, int commands)
+{
+    gpu_program *p = host->alloc(host->self, sizeof *p);
+    size_t rows = commands > 0 ? (size_t)commands : 1;
+    if (!p)
+        return NULL;
+    p->cmds = host->alloc(host->self, rows * sizeof *p->cmds);
+    p->timing = host->alloc(host->self, rows * sizeof *p->timing);
+    p->order = host->alloc(host->self, rows * sizeof *p->order);
+    p->cmd_count = commands;
+    p->scratch_bytes = SCRATCH;
+    if (p->cmds && p->timing && p->order)
+        return p;
+    gpu_program_destroy(p, host);
+    return NULL;
 }
 
 mnt_status gpu_program_create(gpu_program **out, const gpu_force *f,
@@ -239,22 +306,19 @@ mnt_status gpu_program_create(gpu_program **out, const gpu_force *f,
                               const mnt_program *program)
 {
     *out = NULL;
-    gpu_program *p = host->alloc(host->self, sizeof *p);
-    size_t rows = program->count > 0 ? (size_t)program->count : 1;
-    if (p) {
-        p->cmds = host->alloc(host->self, rows * sizeof *p->cmds);
-        p->timing = host->alloc(host->self, rows * sizeof *p->timing);
-        p->cmd_count = program->count;
-        p->scratch_bytes = SCRATCH;
-    }
-    if (!p || !p->cmds || !p->timing) {
+    gpu_program *p = new_program(host, program->count);
+    uint64_t *taken = NULL;
+    if (p && gpu_levels(p, host, program))
+        taken = host->alloc(host->self, ((size_t)p->level_count + 1) * sizeof *taken);
+    if (!taken) {
         char text[TEXT];
         snprintf(text, sizeof text, "%s: no memory for a program", backend);
         gpu_program_destroy(p, host);
         return host->fail(host->self, MNT_NO_MEMORY, text);
     }
     gpu_emit e = { .host = host, .program = p };
-    mnt_status status = emit_all(&e, f, backend, program);
+    mnt_status status = emit_all(&e, f, backend, program, taken);
+    host->free(host->self, taken);
     if (status != MNT_OK) {
         gpu_program_destroy(p, host);
         return status;
@@ -270,6 +334,7 @@ void gpu_program_destroy(gpu_program *p, const mnt_host *host)
         return;
     host->free(host->self, p->cmds);
     host->free(host->self, p->timing);
+    host->free(host->self, p->order);
     host->free(host->self, p->dispatches);
     host->free(host->self, p);
 }

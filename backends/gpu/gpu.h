@@ -4,9 +4,10 @@
  * Plain C that knows no GPU interface; metal and cuda turn a dispatch into their calls.
  *
  * A launcher says how one op is launched by one variant. prepare() asks the first that
- * accepts a command (fast ones stand first, "ref" last) to emit its dispatches; they
- * run in that order, each seeing all that the ones before wrote. Everything here is
- * decided by shapes and arguments, once: a submission only repeats the list.
+ * accepts a command (fast ones stand first, "ref" last), and whose kernels the device
+ * runs, to emit its dispatches; they run in that order, each seeing all that the ones
+ * before wrote. Everything here is decided by shapes and arguments, once: a submission
+ * only repeats the list.
  *
  * Grids have one dimension, in threadgroups, and so have threadgroups, in threads: no
  * axis of a tensor ever meets the limit of a grid axis.
@@ -88,6 +89,7 @@ extern const gpu_launcher *const gpu_launchers[];
 typedef struct gpu_cmd {
     int first, count; /* dispatches */
     char name[40];    /* the variant */
+    int level;        /* 0, 1, ...: what waits for all commands of lower ones */
 } gpu_cmd;
 
 typedef struct gpu_program {
@@ -95,7 +97,8 @@ typedef struct gpu_program {
     int dispatch_count;
     gpu_cmd *cmds;
     mnt_cmd_timing *timing; /* a row a command */
-    int cmd_count;
+    int *order;             /* the commands by rising level */
+    int cmd_count, level_count;
     uint64_t scratch_bytes; /* at least 256 */
 } gpu_program;
 
@@ -103,6 +106,11 @@ typedef struct gpu_force {
     const char *all;              /* variant preferred where an op has it, or NULL */
     const char *op[MNT_OP_COUNT]; /* the op's only allowed variant, or NULL */
     char *text;                   /* what the names point into */
+    /* Set by a backend whose devices differ: the most threads of a threadgroup that the
+     * device runs of a kernel, 0 if none; a failure was told to host->fail(). A variant
+     * whose kernels do not fit is passed over. */
+    void *device; /* NULL: every kernel runs */
+    mnt_status (*threads)(void *device, gpu_kernel kernel, int *most);
 } gpu_force;
 
 /* Parses "all=ref,matmul=tile". INVALID with a sentence that lists what is known;
@@ -113,8 +121,14 @@ void gpu_force_free(gpu_force *f, const mnt_host *host);
 /* The vtable's variant(): "all=ref", "matmul=tile", ...; in buf. */
 const char *gpu_variant(int i, char *buf, size_t size);
 
-/* Whether some launcher takes the command. */
-bool gpu_supports(const gpu_force *f, const mnt_cmd *cmd);
+/* The launchers that may run the command, the best first; NULL past the last. */
+const gpu_launcher *gpu_candidate(const gpu_force *f, const mnt_cmd *cmd, int i);
+/* Whether some launcher takes the command; if not because of the device's limits, host
+ * was told. */
+bool gpu_supports(const gpu_force *f, const mnt_host *host, const char *backend,
+                  const mnt_cmd *cmd);
+/* Fills order, level_count and the commands' levels. False without memory. */
+bool gpu_levels(gpu_program *p, const mnt_host *host, const mnt_program *program);
 /* UNSUPPORTED, NO_MEMORY or LIMIT with a sentence. */
 mnt_status gpu_program_create(gpu_program **out, const gpu_force *f,
                               const mnt_host *host, const char *backend,

@@ -2,8 +2,8 @@
 /*
  * The queue. Dispatches of many replays go into one command buffer through one serial
  * encoder, in which each dispatch sees what the ones before it wrote. At most
- * METAL_IN_FLIGHT command buffers are under way; their errors are collected when they
- * finish and reported by the next call that waits.
+ * METAL_IN_FLIGHT command buffers are under way. The first error of one that finished
+ * ends the device's work: the next call that waits reports it, and every call after.
  */
 #include "objects.h"
 
@@ -33,30 +33,36 @@ static const char *error_name(NSInteger code)
     }
 }
 
+void metal_break(metal_gpu *gpu, mnt_status status, const char *what)
+{
+    if (gpu->failed)
+        return;
+    gpu->failed = status;
+    snprintf(gpu->failure, sizeof gpu->failure,
+             "metal: %.320s; what the device holds is lost: open it again", what);
+}
+
 static void note_failure(metal_gpu *gpu, NSError *error)
 {
     NSInteger code = error ? [error code] : MTLCommandBufferErrorInternal;
-    if (code == MTLCommandBufferErrorDeviceRemoved ||
-        code == MTLCommandBufferErrorAccessRevoked)
-        gpu->lost = true;
-    if (gpu->failed)
-        return;
-    gpu->failed =
-        code == MTLCommandBufferErrorOutOfMemory ? MNT_NO_MEMORY : MNT_DEVICE;
-    const char *words = error ? [[error localizedDescription] UTF8String] : "";
-    snprintf(gpu->failure, sizeof gpu->failure,
-             "metal: a command buffer failed (%s): %.220s", error_name(code), words);
+    bool memory = code == MTLCommandBufferErrorOutOfMemory;
+    const char *words = error ? [[error localizedDescription] UTF8String] : "no error";
+    char what[320];
+    snprintf(what, sizeof what, "a command buffer failed (%s): %.220s",
+             error_name(code), words);
+    metal_break(gpu, memory ? MNT_NO_MEMORY : MNT_DEVICE, what);
 }
 
 /* Waits for the oldest command buffer under way. */
 static void finish_oldest(metal_gpu *gpu)
 {
-    id<MTLCommandBuffer> c = gpu->flying[0];
+    id<MTLCommandBuffer> c = gpu->flying[0].commands;
     [c waitUntilCompleted];
     if ([c status] != MTLCommandBufferStatusCompleted)
         note_failure(gpu, [c error]);
     gpu->last.start_ns = (uint64_t)([c GPUStartTime] * 1e9);
     gpu->last.ns = (uint64_t)(([c GPUEndTime] - [c GPUStartTime]) * 1e9);
+    metal_spare(gpu, gpu->flying[0].staging);
     [c release];
     gpu->flying_count--;
     memmove(gpu->flying, gpu->flying + 1,
@@ -65,26 +71,25 @@ static void finish_oldest(metal_gpu *gpu)
 
 mnt_status metal_check(metal_gpu *gpu)
 {
-    if (!gpu->lost || gpu->failed)
-        return MNT_OK; /* a failure that was not reported yet comes first */
-    return metal_fail(gpu->host, MNT_DEVICE, "the device was lost", nil);
-}
-
-/* The failure kept by note_failure(), reported once. */
-static mnt_status report(metal_gpu *gpu)
-{
     if (!gpu->failed)
-        return metal_check(gpu);
-    mnt_status st = gpu->failed;
-    gpu->failed = MNT_OK;
-    return gpu->host->fail(gpu->host->self, st, gpu->failure);
+        return MNT_OK;
+    return gpu->host->fail(gpu->host->self, gpu->failed, gpu->failure);
 }
 
-mnt_status metal_track(metal_gpu *gpu, id<MTLCommandBuffer> commands)
+mnt_status metal_send(metal_gpu *gpu, id<MTLCommandBuffer> commands,
+                      id<MTLBuffer> staging)
 {
     if (gpu->flying_count == METAL_IN_FLIGHT)
         finish_oldest(gpu);
-    gpu->flying[gpu->flying_count++] = [commands retain];
+    mnt_status st = metal_check(gpu);
+    if (st) {
+        metal_spare(gpu, staging);
+        return st;
+    }
+    [commands commit];
+    gpu->flying[gpu->flying_count].commands = [commands retain];
+    gpu->flying[gpu->flying_count].staging = staging;
+    gpu->flying_count++;
     return MNT_OK;
 }
 
@@ -117,8 +122,6 @@ mnt_status metal_commit(metal_gpu *gpu, const gpu_program *p, int first, int cou
         mnt_status st = metal_check(gpu);
         if (st)
             return st;
-        if (gpu->failed)
-            return report(gpu);
         id<MTLCommandBuffer> commands = [gpu->queue commandBuffer];
         id<MTLComputeCommandEncoder> e = [commands computeCommandEncoder];
         if (!e)
@@ -128,8 +131,7 @@ mnt_status metal_commit(metal_gpu *gpu, const gpu_program *p, int first, int cou
             for (int i = first; i < first + count; i++)
                 encode(gpu, e, &p->dispatches[i], scratch);
         [e endEncoding];
-        [commands commit];
-        return metal_track(gpu, commands);
+        return metal_send(gpu, commands, nil);
     }
 }
 
@@ -138,7 +140,7 @@ mnt_status metal_wait(metal_gpu *gpu)
     @autoreleasepool {
         while (gpu->flying_count > 0)
             finish_oldest(gpu);
-        return report(gpu);
+        return metal_check(gpu);
     }
 }
 

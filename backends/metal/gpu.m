@@ -41,13 +41,16 @@ int metal_gpu_count(void)
 static id<MTLDevice> find_device(int index)
 {
     id<MTLDevice> chosen = MTLCreateSystemDefaultDevice();
-    if (index == 0 || !chosen)
+    if (index == 0 && chosen)
         return chosen;
     NSArray<id<MTLDevice>> *all = MTLCopyAllDevices();
     id<MTLDevice> found = nil;
+    int at = chosen ? 1 : 0; /* the index of the next that is not the default */
     for (NSUInteger i = 0; i < [all count] && !found; i++) {
         id<MTLDevice> d = [all objectAtIndex:i];
-        if ([d registryID] != [chosen registryID] && --index == 0)
+        if (chosen && [d registryID] == [chosen registryID])
+            continue;
+        if (at++ == index)
             found = [d retain];
     }
     [all release];
@@ -70,8 +73,8 @@ static mnt_status library_from_file(metal_gpu *gpu, const char *path)
 static mnt_status library_from_data(metal_gpu *gpu)
 {
     NSError *error = nil;
-    dispatch_data_t data = dispatch_data_create(
-        metal_library_data, metal_library_size, NULL, DISPATCH_DATA_DESTRUCTOR_DEFAULT);
+    dispatch_data_t data = dispatch_data_create(metal_library_data, metal_library_size,
+                                                NULL, DISPATCH_DATA_DESTRUCTOR_DEFAULT);
     gpu->library = [gpu->device newLibraryWithData:data error:&error];
     dispatch_release(data);
     return gpu->library ? MNT_OK
@@ -90,14 +93,16 @@ static mnt_status library_from_source(metal_gpu *gpu)
      * before, this is the only switch. */
     options.fastMathEnabled = NO;
     options.languageVersion = MTLLanguageVersion3_0;
-    gpu->library =
-        source ? [gpu->device newLibraryWithSource:source options:options error:&error]
-               : nil;
+    gpu->library = source ? [gpu->device newLibraryWithSource:source
+                                                      options:options
+                                                        error:&error]
+                          : nil;
     [options release];
     [source release];
-    return gpu->library ? MNT_OK
-                        : metal_fail(gpu->host, MNT_DEVICE,
-                                     "the kernels cannot be compiled from source", error);
+    return gpu->library
+               ? MNT_OK
+               : metal_fail(gpu->host, MNT_DEVICE,
+                            "the kernels cannot be compiled from source", error);
 }
 
 static mnt_status open_library(metal_gpu *gpu, const char **from)
@@ -130,8 +135,9 @@ static mnt_status check_library(metal_gpu *gpu, const char *from)
         char what[200];
         if (holds(names, gpu_kernels[k].name))
             continue;
-        snprintf(what, sizeof what, "the %s lacks the kernel %s: it is of another version",
-                 from, gpu_kernels[k].name);
+        snprintf(what, sizeof what,
+                 "the %s lacks the kernel %s: it is of another version", from,
+                 gpu_kernels[k].name);
         return metal_fail(gpu->host, MNT_ABI, what, nil);
     }
     return MNT_OK;
@@ -139,12 +145,22 @@ static mnt_status check_library(metal_gpu *gpu, const char *from)
 
 /* ---- open and close ---- */
 
-/* The first kernel's pipeline tells whether this device makes any. */
+/* The first kernel, one of the simplest, tells whether this device runs any: one that
+ * cannot is refused here, where "auto" can go on to another backend. */
 static mnt_status describe(metal_gpu *gpu, const char *from)
 {
-    mnt_status st = metal_gpu_pipeline(gpu, (gpu_kernel)0);
+    const gpu_kernel_row *row = &gpu_kernels[0];
+    int most = 0;
+    mnt_status st = metal_gpu_threads(gpu, (gpu_kernel)0, &most);
     if (st)
         return st;
+    if (most < row->threads) {
+        char what[200];
+        snprintf(what, sizeof what,
+                 "the kernel %s needs %d threads in a threadgroup, this device runs %d",
+                 row->name, row->threads, most);
+        return metal_fail(gpu->host, MNT_UNSUPPORTED, what, nil);
+    }
     snprintf(gpu->name, sizeof gpu->name, "%.95s", [[gpu->device name] UTF8String]);
     snprintf(gpu->detail, sizeof gpu->detail, "%s, %s memory, SIMD width %lu", from,
              [gpu->device hasUnifiedMemory] ? "unified" : "separate",
@@ -194,6 +210,8 @@ void metal_gpu_close(metal_gpu *gpu)
         (void)metal_wait(gpu);
         for (int k = 0; k < GPU_KERNEL_COUNT; k++)
             [gpu->pipeline[k] release];
+        for (int i = 0; i < gpu->spare_count; i++)
+            [gpu->spare[i] release];
         [gpu->queue release];
         [gpu->library release];
         [gpu->device release];
@@ -235,27 +253,20 @@ static mnt_status make_pipeline(metal_gpu *gpu, gpu_kernel kernel)
         [gpu->device newComputePipelineStateWithFunction:f error:&error];
     [f release];
     if (!p) {
-        snprintf(what, sizeof what, "no pipeline can be made of the kernel %s", row->name);
+        snprintf(what, sizeof what, "no pipeline can be made of the kernel %s",
+                 row->name);
         return metal_fail(gpu->host, MNT_DEVICE, what, error);
     }
     gpu->pipeline[kernel] = p;
     return MNT_OK;
 }
 
-mnt_status metal_gpu_pipeline(metal_gpu *gpu, gpu_kernel kernel)
+mnt_status metal_gpu_threads(metal_gpu *gpu, gpu_kernel kernel, int *most)
 {
     @autoreleasepool {
         mnt_status st = gpu->pipeline[kernel] ? MNT_OK : make_pipeline(gpu, kernel);
-        if (st)
-            return st;
-        const gpu_kernel_row *row = &gpu_kernels[kernel];
-        unsigned long most = [gpu->pipeline[kernel] maxTotalThreadsPerThreadgroup];
-        if ((unsigned long)row->threads <= most)
-            return MNT_OK;
-        char what[200];
-        snprintf(what, sizeof what,
-                 "the kernel %s needs %d threads in a threadgroup, this device runs %lu",
-                 row->name, row->threads, most);
-        return metal_fail(gpu->host, MNT_UNSUPPORTED, what, nil);
+        NSUInteger n = [gpu->pipeline[kernel] maxTotalThreadsPerThreadgroup];
+        *most = n < 65536 ? (int)n : 65536;
+        return st;
     }
 }

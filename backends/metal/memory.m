@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Buffers in memory that processor and GPU share. A write while work is under way goes
- * through a staging buffer and a copy on the queue, so it neither waits nor overtakes;
- * otherwise it is a memcpy. Command buffers retain what they use: a released buffer
- * lives until the work that was submitted is done.
+ * through staging memory, used again and again, and a copy on the queue, so it neither
+ * waits nor overtakes; otherwise it is a memcpy. Command buffers retain what they use:
+ * a released buffer lives until the work that was submitted is done.
  */
 #include "objects.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#define STAGING_LEAST ((uint64_t)4096)
+#define STAGING_MOST ((uint64_t)16 << 20) /* larger ones are not kept */
 
 static id<MTLBuffer> new_buffer(metal_gpu *gpu, uint64_t bytes)
 {
@@ -28,6 +31,9 @@ mnt_status metal_buffer_create(metal_gpu *gpu, uint64_t bytes, metal_buffer **ou
 {
     *out = NULL;
     @autoreleasepool {
+        mnt_status st = metal_check(gpu);
+        if (st)
+            return st;
         uint64_t most = [gpu->device maxBufferLength];
         if (bytes > most) {
             char what[160];
@@ -60,17 +66,46 @@ void metal_buffer_release(metal_buffer *b)
     }
 }
 
+/* ---- staging ---- */
+
+/* A spare buffer of at least so many bytes, else a new one; nil without memory. Sizes
+ * are powers of two, so that a spare one fits again. */
+static id<MTLBuffer> take_staging(metal_gpu *gpu, uint64_t bytes)
+{
+    uint64_t size = STAGING_LEAST;
+    while (size < bytes && size < STAGING_MOST)
+        size *= 2;
+    size = size < bytes ? bytes : size;
+    for (int i = 0; i < gpu->spare_count; i++) {
+        id<MTLBuffer> b = gpu->spare[i];
+        if ([b length] < bytes)
+            continue;
+        gpu->spare[i] = gpu->spare[--gpu->spare_count];
+        return b;
+    }
+    return new_buffer(gpu, size);
+}
+
+void metal_spare(metal_gpu *gpu, id<MTLBuffer> staging)
+{
+    if (staging && [staging length] <= STAGING_MOST &&
+        gpu->spare_count < METAL_IN_FLIGHT)
+        gpu->spare[gpu->spare_count++] = staging;
+    else
+        [staging release];
+}
+
 static mnt_status write_queued(metal_gpu *gpu, metal_buffer *b, uint64_t offset,
                                const void *data, uint64_t bytes)
 {
-    id<MTLBuffer> staging = new_buffer(gpu, bytes);
+    id<MTLBuffer> staging = take_staging(gpu, bytes);
     if (!staging)
         return no_memory(gpu, bytes);
     memcpy([staging contents], data, (size_t)bytes);
     id<MTLCommandBuffer> commands = [gpu->queue commandBuffer];
     id<MTLBlitCommandEncoder> copy = [commands blitCommandEncoder];
     if (!copy) {
-        [staging release];
+        metal_spare(gpu, staging);
         return metal_fail(gpu->host, MNT_DEVICE, "a copy cannot be encoded", nil);
     }
     [copy copyFromBuffer:staging
@@ -79,9 +114,7 @@ static mnt_status write_queued(metal_gpu *gpu, metal_buffer *b, uint64_t offset,
         destinationOffset:(NSUInteger)offset
                      size:(NSUInteger)bytes];
     [copy endEncoding];
-    [staging release]; /* the command buffer holds it */
-    [commands commit];
-    return metal_track(gpu, commands);
+    return metal_send(gpu, commands, staging);
 }
 
 /* A copy between buffers moves whole words on some devices. */

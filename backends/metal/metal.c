@@ -26,6 +26,12 @@ typedef struct prepared_program {
     uint64_t step_ns; /* of one replay, as last measured; 0: not yet */
 } prepared_program;
 
+/* Also makes the kernel's pipeline, so that a program's are there when it runs. */
+static mnt_status threads_of(void *gpu, gpu_kernel kernel, int *most)
+{
+    return metal_gpu_threads(gpu, kernel, most);
+}
+
 static void close_context(void *ctx)
 {
     context *c = ctx;
@@ -52,6 +58,8 @@ static mnt_status open_context(const mnt_backend_config *config, void **ctx)
         close_context(c);
         return st;
     }
+    c->force.device = c->gpu;
+    c->force.threads = threads_of;
     *ctx = c;
     return MNT_OK;
 }
@@ -97,7 +105,7 @@ static mnt_status read_buffer(void *ctx, void *buffer, uint64_t offset, void *da
 static bool supports(void *ctx, const mnt_cmd *cmd)
 {
     const context *c = ctx;
-    return gpu_supports(&c->force, cmd);
+    return gpu_supports(&c->force, c->host, "metal", cmd);
 }
 
 /* ---- programs ---- */
@@ -113,14 +121,6 @@ static void discard(void *ctx, void *prepared)
     c->host->free(c->host->self, p);
 }
 
-static mnt_status make_pipelines(const context *c, const gpu_program *p)
-{
-    mnt_status st = MNT_OK;
-    for (int i = 0; i < p->dispatch_count && st == MNT_OK; i++)
-        st = metal_gpu_pipeline(c->gpu, p->dispatches[i].kernel);
-    return st;
-}
-
 static mnt_status prepare(void *ctx, const mnt_program *program, void **prepared)
 {
     const context *c = ctx;
@@ -130,8 +130,6 @@ static mnt_status prepare(void *ctx, const mnt_program *program, void **prepared
     if (!p)
         return host->fail(host->self, MNT_NO_MEMORY, "metal: no memory for a program");
     mnt_status st = gpu_program_create(&p->program, &c->force, host, "metal", program);
-    if (st == MNT_OK)
-        st = make_pipelines(c, p->program);
     if (st == MNT_OK)
         st = metal_buffer_create(c->gpu, p->program->scratch_bytes, &p->scratch);
     if (st) {
@@ -180,6 +178,9 @@ static mnt_status replay_timed(void *ctx, void *prepared, int cmd, gpu_span *spa
     const gpu_cmd *row = &p->program->cmds[cmd];
     mnt_status st =
         metal_commit(c->gpu, p->program, row->first, row->count, 1, p->scratch);
+    if (st && cmd > 0)
+        metal_break(c->gpu, st,
+                    "a step was begun, command by command, and cannot go on");
     if (st == MNT_OK)
         st = metal_wait(c->gpu);
     *span = metal_last_span(c->gpu);

@@ -33,9 +33,9 @@ void metal_gpu_close(metal_gpu *gpu);
 const char *metal_gpu_name(const metal_gpu *gpu);
 const char *metal_gpu_detail(const metal_gpu *gpu);
 uint64_t metal_gpu_memory(const metal_gpu *gpu);
-/* Makes the kernel's pipeline if it is not there. DEVICE if it cannot be made,
- * UNSUPPORTED if it may not run the kernel's number of threads in a threadgroup. */
-mnt_status metal_gpu_pipeline(metal_gpu *gpu, gpu_kernel kernel);
+/* Makes the kernel's pipeline if it is not there; *most becomes the number of threads of
+ * a threadgroup that it may run. DEVICE if it cannot be made. */
+mnt_status metal_gpu_threads(metal_gpu *gpu, gpu_kernel kernel, int *most);
 
 /* ---- memory.m ---- */
 mnt_status metal_buffer_create(metal_gpu *gpu, uint64_t bytes, metal_buffer **out);
@@ -55,8 +55,10 @@ mnt_status metal_buffer_read(metal_gpu *gpu, metal_buffer *b, uint64_t offset,
  * METAL_IN_FLIGHT are under way. */
 mnt_status metal_commit(metal_gpu *gpu, const gpu_program *p, int first, int count,
                         int64_t times, metal_buffer *scratch);
-/* Waits for all and reports the first failure. */
+/* Waits for all and reports the first failure of work, again at every call. */
 mnt_status metal_wait(metal_gpu *gpu);
+/* Ends the device's work with a failure of its own, as if work had failed. */
+void metal_break(metal_gpu *gpu, mnt_status status, const char *what);
 /* Of the command buffer that finished last, on the device's clock. */
 gpu_span metal_last_span(const metal_gpu *gpu);
 

@@ -30,22 +30,34 @@ struct metal_gpu {
     id<MTLComputePipelineState> pipeline[GPU_KERNEL_COUNT]; /* nil until asked for */
     char name[96], detail[160];
 
-    /* Command buffers under way, the oldest first. */
-    id<MTLCommandBuffer> flying[METAL_IN_FLIGHT];
+    /* Command buffers under way, the oldest first; what a copy reads from stays with it
+     * and then waits among the spare ones for the next. */
+    struct {
+        id<MTLCommandBuffer> commands;
+        id<MTLBuffer> staging; /* or nil */
+    } flying[METAL_IN_FLIGHT];
     int flying_count;
-    mnt_status failed; /* of a finished command buffer, not yet reported */
-    char failure[320];
-    bool lost; /* the device is gone: every further call fails */
+    id<MTLBuffer> spare[METAL_IN_FLIGHT];
+    int spare_count;
     gpu_span last;
+
+    /* Of the first work that failed. The device may then hold half a step, so every
+     * later call that would show it or go on from it fails with this. */
+    mnt_status failed;
+    char failure[400];
 };
 
 /* The sentence "metal: what: the error's own words", or without words if there are
  * none; returns `status`. */
 mnt_status metal_fail(const mnt_host *host, mnt_status status, const char *what,
                       NSError *error);
-/* commands.m: a committed command buffer joins those under way. */
-mnt_status metal_track(metal_gpu *gpu, id<MTLCommandBuffer> commands);
-/* commands.m: DEVICE if the device is gone. */
+/* commands.m: commits, and the command buffer joins those under way, with the staging
+ * memory it reads (nil: none), which is handed over. Fails if earlier work failed. */
+mnt_status metal_send(metal_gpu *gpu, id<MTLCommandBuffer> commands,
+                      id<MTLBuffer> staging);
+/* commands.m: the failure that ended this device's work, OK if there was none. */
 mnt_status metal_check(metal_gpu *gpu);
+/* memory.m: staging memory that is not needed any more. */
+void metal_spare(metal_gpu *gpu, id<MTLBuffer> staging);
 
 #endif

@@ -243,7 +243,8 @@ typedef struct mnt_backend {
                        uint64_t bytes);
 
     /* Whether prepare() would take this command (buffers and offsets are not yet set).
-     * No for whatever mnt_cmd_valid() denies: an op of a newer library, say. */
+     * No for whatever mnt_cmd_valid() denies: an op of a newer library, say. Where the
+     * answer is no, host->fail() may be told why. */
     bool (*supports)(void *ctx, const mnt_cmd *cmd);
     /* UNSUPPORTED, with a sentence, for a command it lacks or a forced variant that
      * cannot run it. */
