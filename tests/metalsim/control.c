@@ -17,6 +17,7 @@
 #include <zlib.h>
 
 #define MAX_LIBRARIES 32
+#define MAX_LIMITS    16
 
 typedef struct planned {
     long after, times, code;
@@ -31,6 +32,11 @@ static struct {
     char *path;
 } library[MAX_LIBRARIES];
 static int libraries;
+static struct {
+    char word[64];
+    unsigned threads;
+} limit[MAX_LIMITS];
+static int limits;
 static metalsim_handler *handler;
 static void *handler_context;
 static uint64_t reports;
@@ -124,6 +130,7 @@ metalsim_config metalsim_config_default(void)
         .max_buffer = number("METALSIM_MAX_BUFFER", UINT64_C(1) << 30),
         .workers = (int)number("METALSIM_WORKERS", 2),
         .order = (sim_order)word("METALSIM_ORDER", orders, SIM_FORWARD),
+        .command_ns = number("METALSIM_COMMAND_NS", 0),
         .eager = number("METALSIM_EAGER", 0) != 0,
         .host_access = number("METALSIM_HOST_ACCESS", 0) != 0,
     };
@@ -154,6 +161,47 @@ static void plan_from_environment(void)
     }
 }
 
+/* With the lock held. */
+static void add_limit(const char *word, size_t length, unsigned threads)
+{
+    if (limits == MAX_LIMITS)
+        return;
+    snprintf(limit[limits].word, sizeof limit[0].word, "%.*s", (int)length, word);
+    limit[limits++].threads = threads;
+}
+
+static void limits_from_environment(void)
+{
+    const char *text = getenv("METALSIM_KERNEL_LIMITS");
+    while (text && *text) {
+        size_t n = strcspn(text, "=,");
+        if (text[n] == '=')
+            add_limit(text, n, (unsigned)strtoul(text + n + 1, NULL, 0));
+        text = strchr(text, ',');
+        text = text ? text + 1 : NULL;
+    }
+}
+
+void metalsim_limit(const char *word, unsigned threads)
+{
+    metalsim_current();
+    pthread_mutex_lock(&lock);
+    add_limit(word, strlen(word), threads);
+    pthread_mutex_unlock(&lock);
+}
+
+unsigned metalsim_limit_of(const char *function)
+{
+    unsigned most = SIM_MAX_THREADS;
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < limits; i++)
+        if (strncmp(function, limit[i].word, strlen(limit[i].word)) == 0 &&
+            limit[i].threads < most)
+            most = limit[i].threads;
+    pthread_mutex_unlock(&lock);
+    return most;
+}
+
 static void libraries_from_environment(void)
 {
     const char *text = getenv("METALSIM_LIBRARIES");
@@ -174,8 +222,11 @@ static void configure(const metalsim_config *c)
     for (int i = 0; i < libraries; i++)
         free(library[i].path);
     libraries = 0;
-    if (!c)
+    limits = 0;
+    if (!c) {
         plan_from_environment();
+        limits_from_environment();
+    }
     libraries_from_environment();
 }
 
@@ -257,6 +308,28 @@ void metalsim_count_command_buffer(void)
 {
     pthread_mutex_lock(&lock);
     counts.command_buffers++;
+    pthread_mutex_unlock(&lock);
+}
+
+void metalsim_count_buffer(void)
+{
+    pthread_mutex_lock(&lock);
+    counts.buffers++;
+    pthread_mutex_unlock(&lock);
+}
+
+void metalsim_count_pipeline(void)
+{
+    pthread_mutex_lock(&lock);
+    counts.pipelines++;
+    pthread_mutex_unlock(&lock);
+}
+
+void metalsim_count_in_flight(uint64_t now)
+{
+    pthread_mutex_lock(&lock);
+    if (counts.most_in_flight < now)
+        counts.most_in_flight = now;
     pthread_mutex_unlock(&lock);
 }
 

@@ -17,7 +17,13 @@ const metalsim_config *metalsim_current(void);
 /* The file of the image made from a source, NULL if there is none. */
 const char *metalsim_library_for(const void *source, size_t bytes);
 
+/* The most threads that a pipeline of this function runs, SIM_MAX_THREADS unless a test
+ * said less. */
+unsigned metalsim_limit_of(const char *function);
 void metalsim_count_command_buffer(void);
+void metalsim_count_buffer(void);
+void metalsim_count_pipeline(void);
+void metalsim_count_in_flight(uint64_t now);
 void metalsim_count_run(bool dispatch, bool copy, uint64_t groups, uint64_t threads);
 /* False if the device has not so much memory left; bytes < 0: given back. */
 bool metalsim_take_memory(int64_t bytes);

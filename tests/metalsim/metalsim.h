@@ -6,6 +6,7 @@
  *
  *   METALSIM_DEVICES=N             how many; 0: there is none
  *   METALSIM_PIPELINE_LIMIT=N      threads a threadgroup of any pipeline (1024)
+ *   METALSIM_KERNEL_LIMITS=WORD=N,...  the same for kernels whose names begin so
  *   METALSIM_SIMD_WIDTH=N          8, 16, 32 or 64 (32)
  *   METALSIM_FAMILY=NAME           apple7, apple8, apple9 or paravirtual (apple8);
  *                                  paravirtual has no simdgroup functions
@@ -14,6 +15,8 @@
  *   METALSIM_WORKERS=N             operating system threads that run kernels (2)
  *   METALSIM_ORDER=NAME[:SEED]     of threads and threadgroups: forward, reverse, random
  *   METALSIM_EAGER=1               work begins at commit, not when somebody waits for it
+ *   METALSIM_COMMAND_NS=N          what the GPU's clock says of each command buffer; 0,
+ *                                  the default: what it took
  *   METALSIM_HOST_ACCESS=1         the host may touch buffers in flight
  *   METALSIM_FATAL=0               a report does not end the process
  *   METALSIM_LIBRARIES=PATH:...    images that stand for compilations of their sources
@@ -47,6 +50,7 @@ typedef struct metalsim_config {
     int workers;
     sim_order order;
     uint64_t seed;
+    uint64_t command_ns;
     bool eager, host_access;
 } metalsim_config;
 
@@ -55,6 +59,9 @@ metalsim_config metalsim_config_default(void);
 /* For devices made from now on: those alive stay as they are. NULL: the default again.
  * Faults and images added are forgotten. */
 void metalsim_configure(const metalsim_config *config);
+/* Pipelines made from now on of functions whose names begin with `word` run at most
+ * `threads` threads in a threadgroup, until the next configuration. */
+void metalsim_limit(const char *word, unsigned threads);
 /* The image that newLibraryWithSource: gives for the source it was made from. */
 bool metalsim_add_library(const char *path);
 
@@ -88,9 +95,12 @@ void metalsim_fail(metalsim_fault what, long after, long times, long code);
 long metalsim_alive(char *text, size_t size);
 /* Bytes of buffers alive. */
 uint64_t metalsim_memory_used(void);
-/* Of all devices since the beginning: command buffers run, dispatches, and so on. */
+/* Of all devices since the beginning: command buffers run, dispatches, and so on; buffers
+ * and pipelines made; the most command buffers of one queue that were committed and not
+ * done at the same time. */
 typedef struct metalsim_counts {
     uint64_t command_buffers, dispatches, copies, fills, groups, threads;
+    uint64_t buffers, pipelines, most_in_flight;
 } metalsim_counts;
 metalsim_counts metalsim_count(void);
 

@@ -196,6 +196,8 @@ static void execute(SimCommandBuffer *commands)
         check_slack(commands);
     }
     commands->end = now();
+    if (device->config.command_ns > 0)
+        commands->end = commands->begin + 1e-9 * (double)device->config.command_ns;
     metalsim_count_command_buffer();
     for (size_t i = 0; i < commands->used_count; i++) {
         guard_run(commands->used[i]->memory, false);
@@ -244,6 +246,7 @@ void *metalsim_device_thread(void *argument)
         pthread_mutex_lock(&device->lock);
         next->done = true;
         next->queue->unfinished--;
+        next->queue->flying--;
         next->next = device->finished;
         device->finished = next;
         pthread_cond_broadcast(&device->changed);
@@ -388,6 +391,7 @@ SIM_LABEL
     pthread_mutex_lock(&device->lock);
     state = MTLCommandBufferStatusCommitted;
     number = ++device->committed;
+    metalsim_count_in_flight(++queue->flying);
     if (device->last)
         device->last->next = self;
     else

@@ -16,14 +16,9 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static SimDevice *known[MAX_DEVICES]; /* not retained */
 
-static SimDevice *device_at(int number)
+static SimDevice *make_device(int number)
 {
-    pthread_mutex_lock(&lock);
-    SimDevice *d = [known[number] retain];
-    pthread_mutex_unlock(&lock);
-    if (d)
-        return d;
-    d = [SimDevice new];
+    SimDevice *d = [SimDevice new];
     d->config = *metalsim_current();
     d->number = number;
     d->engine = sim_engine_create(&(sim_options){ .workers = d->config.workers,
@@ -35,8 +30,15 @@ static SimDevice *device_at(int number)
     pthread_cond_init(&d->changed, NULL);
     if (!d->engine || pthread_create(&d->thread, NULL, metalsim_device_thread, d) != 0)
         abort();
+    return d;
+}
+
+static SimDevice *device_at(int number)
+{
     pthread_mutex_lock(&lock);
-    known[number] = d;
+    SimDevice *d = [known[number] retain];
+    if (!d)
+        d = known[number] = make_device(number);
     pthread_mutex_unlock(&lock);
     return d;
 }
@@ -71,12 +73,22 @@ void metalsim_kernel_fault(void *context, const sim_report *report)
 }
 
 @implementation SimDevice
-- (void)dealloc
+/* Nobody may find the device any more once its count can reach 0. */
+- (oneway void)release
 {
     pthread_mutex_lock(&lock);
-    if (known[number] == self)
+    bool ends = [self retainCount] == 1;
+    if (ends && known[number] == self)
         known[number] = nil;
+    if (!ends)
+        [super release];
     pthread_mutex_unlock(&lock);
+    if (ends)
+        [super release];
+}
+
+- (void)dealloc
+{
     pthread_mutex_lock(&self->lock);
     stop = true;
     pthread_cond_broadcast(&changed);
@@ -196,6 +208,7 @@ void metalsim_kernel_fault(void *context, const sim_report *report)
         metalsim_take_memory(-(int64_t)length);
         return nil;
     }
+    metalsim_count_buffer();
     SimBuffer *b = [SimBuffer new];
     b->device = [self retain];
     b->options = options;

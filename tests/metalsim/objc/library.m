@@ -151,8 +151,12 @@ SimPipeline *metalsim_pipeline(SimDevice *device, SimFunction *function,
     p->function = [function retain];
     p->limit = device->config.pipeline_limit;
     unsigned most = sim_function_entry(function->function)->max_threads;
+    unsigned told = metalsim_limit_of(sim_function_name(function->function));
     if (most > 0 && most < p->limit)
         p->limit = most;
+    if (told < p->limit)
+        p->limit = told;
+    metalsim_count_pipeline();
     return p;
 }
 

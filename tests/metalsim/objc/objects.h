@@ -138,6 +138,7 @@ typedef struct handler_list {
     SimDevice *device;
     NSUInteger most;
     NSUInteger unfinished; /* command buffers alive that are not done */
+    NSUInteger flying;     /* those of them that were committed */
 }
 @end
 
