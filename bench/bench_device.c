@@ -24,14 +24,15 @@
     if ((st = (call)) != MNT_OK)                                                       \
     goto done
 
-#define ROUNDS_MOST 256
+#define LATENCIES   200
+#define ROUNDS_MOST LATENCIES
 
 typedef struct bench {
     mnt_device *dev;
     mnt_device_info info;
     mnt_dataset *train;
     const char *data, *net, *what;
-    int threads;
+    int threads, rounds;
     bool quick; /* a few rounds of small sizes: to test the program itself */
 } bench;
 
@@ -146,14 +147,21 @@ static mnt_status calibrate(const bench *b, subject *u, double seconds)
 }
 
 /* Rounds of `replays` each; a sample is one replay. */
-static mnt_status rounds(const bench *b, const subject *u, int n, sample *s)
+static mnt_status rounds(const bench *b, const subject *u, sample *s)
 {
     mnt_status st = MNT_OK;
-    for (s->count = 0; s->count < n && st == MNT_OK; s->count++) {
+    for (s->count = 0; s->count < b->rounds && st == MNT_OK; s->count++) {
         st = run_and_wait(b, u, &s->seconds[s->count]);
         s->seconds[s->count] /= (double)u->replays;
     }
     return st;
+}
+
+/* Single batches: 200 of them, or as many as fit into a second, at least 5. */
+static bool more(const bench *b, const sample *s, double since)
+{
+    int most = b->quick ? 5 : LATENCIES;
+    return s->count < 5 || (s->count < most && now() - since < 1.0);
 }
 
 /* ---- what is timed ---- */
@@ -169,7 +177,7 @@ static mnt_status time_epochs(const bench *b, const char *net, int64_t batch)
     mnt_status st;
     subject u;
     sample s = { .count = 0 };
-    int n = b->quick ? 3 : 9;
+    int n = b->rounds;
     int64_t steps = mnt_dataset_batches(b->train, batch);
     double images = (double)(steps * batch), start;
     TRY(subject_open(&u, b, net, TRAIN, batch));
@@ -200,10 +208,12 @@ static mnt_status time_inference(const bench *b, const char *net, int64_t batch)
     sample s = { .count = 0 };
     TRY(subject_open(&u, b, net, INFER, batch));
     TRY(calibrate(b, &u, b->quick ? 0.001 : 0.05));
-    TRY(rounds(b, &u, b->quick ? 3 : 9, &s));
+    TRY(rounds(b, &u, &s));
     print(b, "flight", net, batch, &s, (double)batch);
     u.replays = 1;
-    TRY(rounds(b, &u, b->quick ? 5 : 200, &s));
+    s.count = 0;
+    for (double since = now(); more(b, &s, since); s.count++)
+        TRY(run_and_wait(b, &u, &s.seconds[s.count]));
     print(b, "latency", net, batch, &s, (double)batch);
 done:
     subject_close(&u);
@@ -222,13 +232,15 @@ static mnt_status time_host(const bench *b, const char *net, int64_t batch)
     for (size_t i = 0; i < count; i++)
         x[i] = (float)(i * 2654435761u >> 24 & 255) / 255.0f;
     TRY(subject_open(&u, b, net, HOST, batch));
-    for (int i = -3; i < (b->quick ? 5 : 200); i++) {
-        double start = now();
-        TRY(mnt_tensor_write(u.in, x, count * sizeof *x));
-        TRY(mnt_graph_run(u.g, 1));
-        TRY(mnt_tensor_read(u.logits, y, out * sizeof *y));
-        if (i >= 0)
-            s.seconds[s.count++] = now() - start;
+    for (int warm = 3; warm >= 0; warm--) {
+        double since = now();
+        for (s.count = 0; warm ? s.count < 1 : more(b, &s, since); s.count++) {
+            double start = now();
+            TRY(mnt_tensor_write(u.in, x, count * sizeof *x));
+            TRY(mnt_graph_run(u.g, 1));
+            TRY(mnt_tensor_read(u.logits, y, out * sizeof *y));
+            s.seconds[s.count] = now() - start;
+        }
     }
     print(b, "host", net, batch, &s, (double)batch);
 done:
@@ -300,7 +312,7 @@ static mnt_status time_product(const bench *b, const product *p)
     mnt_tensor_keep(mnt_matmul_ex(u.g, x, y, p->ta, p->tb));
     TRY(mnt_graph_compile(u.g));
     TRY(calibrate(b, &u, b->quick ? 0.001 : 0.05));
-    TRY(rounds(b, &u, b->quick ? 3 : 9, &s));
+    TRY(rounds(b, &u, &s));
     snprintf(name, sizeof name, "%dx%dx%d%s", p->m, p->n, p->k,
              p->ta   ? "_tn"
              : p->tb ? "_nt"
@@ -364,6 +376,7 @@ int main(int argc, char **argv)
         { "data", required_argument, NULL, 'd' },
         { "net", required_argument, NULL, 'n' },
         { "what", required_argument, NULL, 'w' },
+        { "rounds", required_argument, NULL, 'r' },
         { "quick", no_argument, NULL, 'q' },
         { NULL, 0, NULL, 0 },
     };
@@ -380,12 +393,16 @@ int main(int argc, char **argv)
             b.net = optarg;
         else if (c == 'w')
             b.what = optarg;
+        else if (c == 'r')
+            b.rounds = atoi(optarg);
         else if (c == 'q')
             b.quick = true;
         else
             return usage();
     }
-    if (optind != argc || b.threads < 0)
+    if (b.rounds == 0)
+        b.rounds = b.quick ? 3 : 9;
+    if (optind != argc || b.threads < 0 || b.rounds < 1 || b.rounds > ROUNDS_MOST)
         return usage();
     mnt_status st = mnt_device_open(
         &b.dev, &MNT_DEVICE_DESC(.backend = backend, .threads = b.threads));
