@@ -147,17 +147,15 @@ static void order_threads(const sim_engine *e, sim_worker *w, uint32_t group)
 }
 
 /* ---- workers ---- */
-static void flush_subnormals(void)
+/* A GPU's arithmetic, whatever the thread that made this one has: to nearest, without
+ * traps, subnormals flushed. */
+static void own_environment(void)
 {
 #if defined(__x86_64__)
-    unsigned csr;
-    __asm__ volatile("stmxcsr %0" : "=m"(csr));
-    csr |= 0x8040u;
+    unsigned csr = 0x9fc0u;
     __asm__ volatile("ldmxcsr %0" : : "m"(csr));
 #elif defined(__aarch64__)
-    uint64_t fpcr;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
-    fpcr |= UINT64_C(1) << 24;
+    uint64_t fpcr = UINT64_C(1) << 24;
     __asm__ volatile("msr fpcr, %0" : : "r"(fpcr));
 #endif
 }
@@ -195,7 +193,7 @@ static void *worker_main(void *argument)
     w->view.own[1] = (const char *)e;
     w->view.own_bytes[1] = sizeof *e;
     group_worker_enter(w);
-    flush_subnormals();
+    own_environment();
     unsigned seen = 0;
     pthread_mutex_lock(&e->lock);
     for (;;) {
