@@ -6,7 +6,7 @@ function(mnt_add_library target type)
     add_library(${target} ${type})
     target_link_libraries(${target} PRIVATE
         $<BUILD_INTERFACE:mnt_lib_objects> $<BUILD_INTERFACE:mnt_cpu_objects>
-        $<BUILD_INTERFACE:${mnt_gpu_parts}>
+        $<BUILD_INTERFACE:${mnt_gpu_parts}> ${mnt_gpu_libraries}
         Threads::Threads ZLIB::ZLIB PkgConfig::mnt_jansson ${CMAKE_DL_LIBS})
     if(NOT APPLE)
         target_link_libraries(${target} PRIVATE m)

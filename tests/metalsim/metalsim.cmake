@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 # metalsim_image(): shaders to an image that the simulator runs. Needs clang 19 (C++ with
-# the address spaces of OpenCL) and Python 3; METALSIM_FOUND says whether they are there.
-find_program(METALSIM_CXX NAMES clang++-19)
-find_package(Python3 3.8 QUIET COMPONENTS Interpreter)
+# the address spaces of OpenCL) and Python 3, both found by cmake/backends.cmake;
+# METALSIM_FOUND says whether they are there.
 set(METALSIM_FOUND OFF)
-if(METALSIM_CXX AND Python3_FOUND AND
+if(MNT_CLANGXX AND Python3_FOUND AND
    NOT MNT_SANITIZE MATCHES "thread|memory" AND # they do not know the fibers
    CMAKE_SYSTEM_NAME STREQUAL Linux AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|aarch64")
     set(METALSIM_FOUND ON)
@@ -83,16 +82,16 @@ function(metalsim_image target)
         DEPFILE ${flat}.d VERBATIM)
     add_custom_command(OUTPUT ${cpp} ${cpp}.json
         COMMAND ${Python3_EXECUTABLE} ${tools}/rewrite.py --target host
-            --cpp ${METALSIM_CXX} -o ${cpp} --table ${cpp}.json ${flat}
+            --cpp ${MNT_CLANGXX} -o ${cpp} --table ${cpp}.json ${flat}
         DEPENDS ${flat} ${tools}/rewrite.py VERBATIM)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${target}.runtime.o)
     set(shims -isystem ${METALSIM_ROOT}/shaders/shim -isystem ${METALSIM_DIR}/shim)
     add_custom_command(OUTPUT ${image}
-        COMMAND ${Python3_EXECUTABLE} ${tools}/lint.py --clang ${METALSIM_CXX} --
+        COMMAND ${Python3_EXECUTABLE} ${tools}/lint.py --clang ${MNT_CLANGXX} --
             ${METALSIM_FLAGS} ${shims} ${cpp}
-        COMMAND ${METALSIM_CXX} ${METALSIM_TARGET} -x c -std=gnu11 -O2 -g -fPIC
+        COMMAND ${MNT_CLANGXX} ${METALSIM_TARGET} -x c -std=gnu11 -O2 -g -fPIC
             -fvisibility=hidden -c ${runtime} -o ${object}
-        COMMAND ${METALSIM_CXX} ${flags} ${shims} -c ${cpp} -o ${cpp}.o
+        COMMAND ${MNT_CLANGXX} ${flags} ${shims} -c ${cpp} -o ${cpp}.o
         COMMAND ${CMAKE_C_COMPILER} -shared ${cpp}.o ${object} -o ${image}
         COMMAND ${Python3_EXECUTABLE} ${METALSIM_DIR}/tools/seal ${image}
         DEPENDS ${cpp} ${shim} ${METALSIM_ROOT}/shaders/shim/metal_stdlib
@@ -104,13 +103,13 @@ function(metalsim_image target)
 endfunction()
 
 # Where GCC's Objective-C runtime is; METALSIM_OBJC says whether it is there.
-find_program(METALSIM_CC NAMES clang-19)
+string(REPLACE "clang++" "clang" METALSIM_CC "${MNT_CLANGXX}")
 execute_process(COMMAND ${CMAKE_C_COMPILER} -print-file-name=libobjc.so
     OUTPUT_VARIABLE METALSIM_LIBOBJC OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
 cmake_path(GET METALSIM_LIBOBJC PARENT_PATH metalsim_objc_include)
 string(APPEND metalsim_objc_include /include)
 set(METALSIM_OBJC OFF)
-if(METALSIM_FOUND AND METALSIM_CC AND EXISTS ${METALSIM_LIBOBJC} AND
+if(METALSIM_FOUND AND EXISTS "${METALSIM_CC}" AND EXISTS ${METALSIM_LIBOBJC} AND
    EXISTS ${metalsim_objc_include}/objc/objc.h)
     set(METALSIM_OBJC ON)
 endif()
