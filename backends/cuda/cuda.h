@@ -11,8 +11,9 @@
  *   submit.c   programs, launching, timing
  *   cuda.c     the vtable
  *
- * A driver error becomes a status with the error's name. Most leave the device context
- * unusable: the first is kept and every later call reports it.
+ * A driver error becomes a status with the error's name. Some leave the device context
+ * unusable, or half of a step done: the first of those is kept, and every later call
+ * reports it and changes nothing.
  */
 #ifndef CUDA_H
 #define CUDA_H
@@ -40,6 +41,7 @@ typedef struct cuda_context {
     cuda_driver_context primary;
     cuda_stream stream;
     cuda_module module;
+    bool cubin; /* else the driver compiled the PTX */
     cuda_function function[GPU_KERNEL_COUNT];
     cuda_event event[2]; /* with timing */
     char name[96], detail[160];
@@ -65,8 +67,13 @@ typedef struct cuda_program {
 
 /* Stores "cuda: what: NAME (text)" and returns the status of r; OK for success. */
 mnt_status cuda_check(cuda_context *c, cuda_result r, const char *what);
+/* The same for calls that queue a part of a step: any error ends the context, since what
+ * is in memory afterwards is no state that a program can have. */
+mnt_status cuda_check_step(cuda_context *c, cuda_result r, const char *what);
 /* Makes the device's context current until cuda_leave(); reports a broken one. */
 mnt_status cuda_enter(cuda_context *c);
+/* The same also for a broken one, to give back what is there. */
+bool cuda_enter_to_free(cuda_context *c);
 void cuda_leave(cuda_context *c);
 
 /* device.c */

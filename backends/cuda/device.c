@@ -30,6 +30,27 @@ static mnt_status status_of(cuda_result r)
     }
 }
 
+/* Whether every call will fail from now on. */
+static bool lasting(cuda_result r)
+{
+    switch (r) {
+    case CUDA_NOT_INITIALIZED:
+    case CUDA_DEINITIALIZED:
+    case CUDA_DEVICE_UNAVAILABLE:
+    case CUDA_INVALID_CONTEXT:
+    case CUDA_ECC_UNCORRECTABLE:
+    case CUDA_NVLINK_UNCORRECTABLE:
+    case CUDA_ILLEGAL_ADDRESS:
+    case CUDA_LAUNCH_TIMEOUT:
+    case CUDA_CONTEXT_IS_DESTROYED:
+    case CUDA_ASSERT:
+    case CUDA_UNKNOWN:
+        return true;
+    default:
+        return r >= CUDA_HARDWARE_STACK_ERROR && r <= CUDA_LAUNCH_FAILED;
+    }
+}
+
 mnt_status cuda_check(cuda_context *c, cuda_result r, const char *what)
 {
     if (r == 0)
@@ -37,16 +58,31 @@ mnt_status cuda_check(cuda_context *c, cuda_result r, const char *what)
     char name[200], text[CUDA_TEXT];
     snprintf(text, sizeof text, "cuda: %s: %s", what,
              cuda_error_text(&c->driver, r, name, sizeof name));
-    if (status_of(r) == MNT_DEVICE && !c->broken)
+    if (lasting(r) && !c->broken)
         c->broken = r;
     return fail(c->host, status_of(r), text);
 }
 
+mnt_status cuda_check_step(cuda_context *c, cuda_result r, const char *what)
+{
+    if (r != 0 && !c->broken)
+        c->broken = r;
+    return cuda_check(c, r, what);
+}
+
 mnt_status cuda_enter(cuda_context *c)
 {
-    if (c->broken)
-        return cuda_check(c, c->broken, "the device failed before");
-    return cuda_check(c, c->driver.push(c->primary), "cuCtxPushCurrent");
+    char name[200], text[CUDA_TEXT];
+    if (!c->broken)
+        return cuda_check(c, c->driver.push(c->primary), "cuCtxPushCurrent");
+    snprintf(text, sizeof text, "cuda: the device failed before: %s",
+             cuda_error_text(&c->driver, c->broken, name, sizeof name));
+    return fail(c->host, MNT_DEVICE, text);
+}
+
+bool cuda_enter_to_free(cuda_context *c)
+{
+    return c->driver.push(c->primary) == 0;
 }
 
 void cuda_leave(cuda_context *c)
@@ -60,7 +96,7 @@ int cuda_devices(void)
     cuda_driver d;
     char sentence[CUDA_TEXT];
     int n = 0;
-    if (!cuda_driver_open(&d, sentence, sizeof sentence))
+    if (cuda_driver_open(&d, sentence, sizeof sentence) != MNT_OK)
         return 0;
     if (d.device_count(&n) != 0)
         n = 0;
@@ -88,13 +124,9 @@ static mnt_status find_device(cuda_context *c, int index)
                            "cuDevicePrimaryCtxRetain");
 }
 
-static mnt_status load_module(cuda_context *c, int major, int minor)
+static mnt_status find_functions(cuda_context *c)
 {
-    bool fits = cuda_cubin_size > 0 && major * 10 + minor == cuda_cubin_arch;
-    const void *image = fits ? (const void *)cuda_cubin_data : cuda_ptx_text;
-    mnt_status st =
-        cuda_check(c, c->driver.module_load(&c->module, image, 0, NULL, NULL),
-                   "the kernels cannot be loaded");
+    mnt_status st = MNT_OK;
     for (int k = 0; k < GPU_KERNEL_COUNT && st == MNT_OK; k++) {
         char entry[80];
         snprintf(entry, sizeof entry, "mnt_%s", gpu_kernels[k].name);
@@ -104,10 +136,23 @@ static mnt_status load_module(cuda_context *c, int major, int minor)
     return st;
 }
 
-static mnt_status describe(cuda_context *c, int *major, int *minor)
+/* A cubin that this driver does not take may still be had as PTX. */
+static mnt_status load_module(cuda_context *c, int major, int minor)
+{
+    cuda_driver *d = &c->driver;
+    bool fits = cuda_cubin_size > 0 && major * 10 + minor == cuda_cubin_arch;
+    cuda_result r =
+        fits ? d->module_load(&c->module, cuda_cubin_data, 0, NULL, NULL) : 0;
+    c->cubin = fits && r == 0;
+    if (!fits || (r != 0 && !lasting(r)))
+        r = d->module_load(&c->module, cuda_ptx_text, 0, NULL, NULL);
+    mnt_status st = cuda_check(c, r, "the kernels cannot be loaded");
+    return st ? st : find_functions(c);
+}
+
+static mnt_status describe(cuda_context *c, int *major, int *minor, int *units)
 {
     size_t bytes = 0;
-    int units = 0;
     cuda_driver *d = &c->driver;
     mnt_status st = cuda_check(
         c, d->device_name(c->name, (int)sizeof c->name, c->device), "cuDeviceGetName");
@@ -117,18 +162,19 @@ static mnt_status describe(cuda_context *c, int *major, int *minor)
         int attribute, *value;
     } wanted[] = { { CUDA_ATTRIBUTE_MAJOR, major },
                    { CUDA_ATTRIBUTE_MINOR, minor },
-                   { CUDA_ATTRIBUTE_MULTIPROCESSORS, &units } };
+                   { CUDA_ATTRIBUTE_MULTIPROCESSORS, units } };
     for (int i = 0; i < 3 && st == MNT_OK; i++)
         st = cuda_check(
             c, d->device_attribute(wanted[i].value, wanted[i].attribute, c->device),
             "cuDeviceGetAttribute");
     c->memory_bytes = bytes;
-    bool cubin = cuda_cubin_size > 0 && *major * 10 + *minor == cuda_cubin_arch;
-    snprintf(c->detail, sizeof c->detail,
-             "compute %d.%d, %d multiprocessors, driver of CUDA %d.%d, kernels as %s",
-             *major, *minor, units, d->version / 1000, d->version % 1000 / 10,
-             cubin ? "cubin" : "PTX");
-    return st;
+    if (st != MNT_OK || *major * 10 + *minor >= CUDA_OLDEST_COMPUTE)
+        return st;
+    char text[CUDA_TEXT];
+    snprintf(text, sizeof text,
+             "cuda: %s has compute %d.%d; the kernels need %d.%d or newer", c->name,
+             *major, *minor, CUDA_OLDEST_COMPUTE / 10, CUDA_OLDEST_COMPUTE % 10);
+    return fail(c->host, MNT_DEVICE, text);
 }
 
 static mnt_status make_queue(cuda_context *c)
@@ -152,16 +198,21 @@ static mnt_status make_queue(cuda_context *c)
 
 static mnt_status start(cuda_context *c)
 {
-    int major = 0, minor = 0;
+    int major = 0, minor = 0, units = 0;
     mnt_status st = cuda_enter(c);
     if (st)
         return st;
-    st = describe(c, &major, &minor);
+    st = describe(c, &major, &minor, &units);
     if (st == MNT_OK)
         st = load_module(c, major, minor);
     if (st == MNT_OK)
         st = make_queue(c);
     cuda_leave(c);
+    int version = c->driver.version;
+    snprintf(c->detail, sizeof c->detail,
+             "compute %d.%d, %d multiprocessors, driver of CUDA %d.%d, kernels as %s",
+             major, minor, units, version / 1000, version % 1000 / 10,
+             c->cubin ? "cubin" : "PTX");
     return st;
 }
 
@@ -175,8 +226,11 @@ mnt_status cuda_open(const mnt_backend_config *config, void **ctx)
         return fail(host, MNT_NO_MEMORY, "cuda: no memory for a context");
     c->host = host;
     mnt_status st = gpu_force_read(&c->force, host, "cuda", config->force);
-    if (st == MNT_OK && !cuda_driver_open(&c->driver, sentence, sizeof sentence))
-        st = fail(host, MNT_NOT_FOUND, sentence);
+    if (st == MNT_OK) {
+        st = cuda_driver_open(&c->driver, sentence, sizeof sentence);
+        if (st)
+            fail(host, st, sentence);
+    }
     if (st == MNT_OK)
         st = find_device(c, config->index);
     if (st == MNT_OK)

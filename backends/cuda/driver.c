@@ -21,7 +21,7 @@ const char *cuda_error_text(const cuda_driver *d, cuda_result r, char *buf, size
     return buf;
 }
 
-static bool look_up(cuda_driver *d, char *sentence, size_t size)
+static mnt_status look_up(cuda_driver *d, char *sentence, size_t size)
 {
     const struct {
         const char *symbol;
@@ -37,14 +37,14 @@ static bool look_up(cuda_driver *d, char *sentence, size_t size)
             snprintf(sentence, size,
                      "cuda: the driver is too old: it has no function %s",
                      rows[i].symbol);
-            return false;
+            return MNT_DEVICE;
         }
         memcpy((char *)d + rows[i].at, &p, sizeof p);
     }
-    return true;
+    return MNT_OK;
 }
 
-static bool start(cuda_driver *d, char *sentence, size_t size)
+static mnt_status start(cuda_driver *d, char *sentence, size_t size)
 {
     char text[160];
     cuda_result r = d->init(0);
@@ -53,31 +53,33 @@ static bool start(cuda_driver *d, char *sentence, size_t size)
     if (r != 0) {
         snprintf(sentence, size, "cuda: the driver does not start: %s",
                  cuda_error_text(d, r, text, sizeof text));
-        return false;
+        return r == CUDA_NO_DEVICE ? MNT_NOT_FOUND : MNT_DEVICE;
     }
     if (d->version < CUDA_OLDEST_DRIVER) {
         snprintf(sentence, size,
                  "cuda: the driver is of CUDA %d.%d; the kernels need %d.%d or newer",
                  d->version / 1000, d->version % 1000 / 10, CUDA_OLDEST_DRIVER / 1000,
                  CUDA_OLDEST_DRIVER % 1000 / 10);
-        return false;
+        return MNT_DEVICE;
     }
-    return true;
+    return MNT_OK;
 }
 
-bool cuda_driver_open(cuda_driver *d, char *sentence, size_t size)
+mnt_status cuda_driver_open(cuda_driver *d, char *sentence, size_t size)
 {
     const char *path = getenv("MNT_CUDA_DRIVER");
     *d = (cuda_driver){ 0 };
     d->library = dlopen(path && *path ? path : "libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (!d->library) {
         snprintf(sentence, size, "cuda: there is no driver: %.200s", dlerror());
-        return false;
+        return MNT_NOT_FOUND;
     }
-    if (look_up(d, sentence, size) && start(d, sentence, size))
-        return true;
-    cuda_driver_close(d);
-    return false;
+    mnt_status st = look_up(d, sentence, size);
+    if (st == MNT_OK)
+        st = start(d, sentence, size);
+    if (st)
+        cuda_driver_close(d);
+    return st;
 }
 
 void cuda_driver_close(cuda_driver *d)

@@ -8,9 +8,7 @@
 #ifndef CUDA_DRIVER_H
 #define CUDA_DRIVER_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <mnt/base.h>
 
 typedef int cuda_result; /* CUresult; 0 is success */
 typedef int cuda_device; /* CUdevice */
@@ -34,13 +32,22 @@ typedef struct cuda_kernel_node {
 } cuda_kernel_node;
 
 enum {
-    CUDA_INVALID_VALUE = 1,
     CUDA_OUT_OF_MEMORY = 2,
+    CUDA_NOT_INITIALIZED = 3,
+    CUDA_DEINITIALIZED = 4,
+    CUDA_DEVICE_UNAVAILABLE = 46,
     CUDA_NO_DEVICE = 100,
     CUDA_INVALID_DEVICE = 101,
-    CUDA_NO_BINARY_FOR_GPU = 209,
-    CUDA_UNSUPPORTED_PTX_VERSION = 222,
-    CUDA_NOT_READY = 600
+    CUDA_INVALID_CONTEXT = 201,
+    CUDA_ECC_UNCORRECTABLE = 214,
+    CUDA_NVLINK_UNCORRECTABLE = 220,
+    CUDA_ILLEGAL_ADDRESS = 700,
+    CUDA_LAUNCH_TIMEOUT = 702,
+    CUDA_CONTEXT_IS_DESTROYED = 709,
+    CUDA_ASSERT = 710,
+    CUDA_HARDWARE_STACK_ERROR = 714,
+    CUDA_LAUNCH_FAILED = 719,
+    CUDA_UNKNOWN = 999
 };
 
 enum {
@@ -115,12 +122,14 @@ typedef struct cuda_driver {
 #undef FIELD
 } cuda_driver;
 
-/* The oldest driver that knows the PTX version the kernels are written in. */
-#define CUDA_OLDEST_DRIVER 11080
+/* The oldest driver that all of this has been tried for, and the oldest GPUs that the
+ * PTX is for: compute 7.0. */
+#define CUDA_OLDEST_DRIVER  11080
+#define CUDA_OLDEST_COMPUTE 70
 
-/* Opens the driver's library and looks all functions up. False with a sentence: no
- * library, a function missing, cuInit failed, too old. */
-bool cuda_driver_open(cuda_driver *d, char *sentence, size_t size);
+/* Opens the driver's library and looks all functions up. With a sentence NOT_FOUND: no
+ * library, or no device; DEVICE: a function is missing, cuInit failed, it is too old. */
+mnt_status cuda_driver_open(cuda_driver *d, char *sentence, size_t size);
 void cuda_driver_close(cuda_driver *d);
 /* "CUDA_ERROR_OUT_OF_MEMORY (out of memory)" in buf. */
 const char *cuda_error_text(const cuda_driver *d, cuda_result r, char *buf,

@@ -23,8 +23,10 @@ mnt_status cuda_allocate(cuda_context *c, uint64_t bytes, cuda_buffer *out)
 
 void cuda_release(cuda_context *c, cuda_buffer *b)
 {
-    if (b->ptr)
-        c->driver.mem_free(b->ptr); /* waits for what uses it */
+    if (b->ptr) {
+        c->driver.stream_wait(c->stream); /* for what uses it */
+        c->driver.mem_free(b->ptr);
+    }
     b->ptr = 0;
 }
 
@@ -54,7 +56,7 @@ void cuda_release_buffer(void *ctx, void *buffer)
     cuda_context *c = ctx;
     if (!buffer)
         return;
-    if (cuda_enter(c) == MNT_OK) {
+    if (cuda_enter_to_free(c)) {
         cuda_release(c, buffer);
         cuda_leave(c);
     }

@@ -33,10 +33,10 @@ static mnt_status launch(cuda_context *c, const cuda_program *p, const gpu_dispa
 {
     cuda_launch l;
     cuda_launch_of(c, p, d, &l);
-    return cuda_check(c,
-                      c->driver.launch(l.function, l.groups, 1, 1, l.threads, 1, 1, 0,
-                                       c->stream, l.params, NULL),
-                      gpu_kernels[d->kernel].name);
+    return cuda_check_step(c,
+                           c->driver.launch(l.function, l.groups, 1, 1, l.threads, 1, 1,
+                                            0, c->stream, l.params, NULL),
+                           gpu_kernels[d->kernel].name);
 }
 
 static mnt_status launch_range(cuda_context *c, const cuda_program *p, int first,
@@ -87,7 +87,7 @@ void cuda_discard(void *ctx, void *prepared)
     cuda_program *p = prepared;
     if (!p)
         return;
-    if (cuda_enter(c) == MNT_OK) {
+    if (cuda_enter_to_free(c)) {
         if (p->one || p->many)
             c->driver.stream_wait(c->stream);
         if (p->one)
@@ -163,16 +163,17 @@ static mnt_status replay_timed(void *ctx, void *prepared, int cmd, gpu_span *spa
     cuda_driver *d = &c->driver;
     float ms = 0;
     mnt_status st =
-        cuda_check(c, d->event_record(c->event[0], c->stream), "cuEventRecord");
+        cuda_check_step(c, d->event_record(c->event[0], c->stream), "cuEventRecord");
     if (st == MNT_OK)
         st = launch_range(c, p, row->first, row->count);
     if (st == MNT_OK)
-        st = cuda_check(c, d->event_record(c->event[1], c->stream), "cuEventRecord");
+        st = cuda_check_step(c, d->event_record(c->event[1], c->stream),
+                             "cuEventRecord");
     if (st == MNT_OK)
-        st = cuda_check(c, d->event_wait(c->event[1]), "cuEventSynchronize");
+        st = cuda_check_step(c, d->event_wait(c->event[1]), "cuEventSynchronize");
     if (st == MNT_OK)
-        st = cuda_check(c, d->event_ms(&ms, c->event[0], c->event[1]),
-                        "cuEventElapsedTime");
+        st = cuda_check_step(c, d->event_ms(&ms, c->event[0], c->event[1]),
+                             "cuEventElapsedTime");
     span->ns = (uint64_t)((double)ms * 1e6);
     return st;
 }

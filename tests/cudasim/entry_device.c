@@ -188,7 +188,7 @@ static void object_free(object *o)
     if (o->kind == STREAM)
         stream_drop((stream *)o);
     if (o->kind == GRAPH || o->kind == EXEC) {
-        exec_free((exec *)o);
+        graph_free((graph *)o);
         return;
     }
     object_remove(o);

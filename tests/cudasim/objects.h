@@ -6,6 +6,7 @@
  *   module.c    PTX and cubins: which kernels, for which devices
  *   memory.c    device and pinned memory
  *   stream.c    queued work and when it runs
+ *   graph.c     nodes and their order
  *   entry_*.c   the functions of the driver interface
  *
  * One mutex is held during every call. Work is queued and runs when somebody waits for
@@ -43,7 +44,6 @@
     X(ERROR_MISALIGNED_ADDRESS, 716, "misaligned address")                             \
     X(ERROR_LAUNCH_FAILED, 719, "unspecified launch failure")                          \
     X(ERROR_SYSTEM_DRIVER_MISMATCH, 803, "driver and library versions differ")         \
-    X(ERROR_STREAM_CAPTURE_UNSUPPORTED, 900, "not permitted while a stream captures")  \
     X(ERROR_UNKNOWN, 999, "unknown error")
 
 enum cuda_errors {
@@ -103,12 +103,19 @@ typedef struct launch {
     _Alignas(16) unsigned char args[512];
 } launch;
 
-typedef struct exec { /* a graph, or an executable one */
+typedef struct node {
+    launch launch;             /* function NULL: an empty node */
+    int waits;                 /* for so many others */
+    int *before, before_count; /* the nodes that wait for this one */
+} node;
+
+typedef struct graph { /* or an executable one */
     object head;
+    uint64_t id;
     int queued; /* launches that have not run */
     int count, capacity;
-    launch *node;
-} exec;
+    node *node;
+} graph;
 
 typedef struct event {
     object head;
@@ -131,7 +138,7 @@ typedef struct op {
     struct op *next;
     op_kind kind;
     launch *launch;
-    exec *exec;
+    graph *graph;
     event *event;
     uint64_t serial;
     uint64_t device; /* address */
@@ -143,7 +150,6 @@ typedef struct op {
 
 typedef struct stream {
     object head;
-    exec *capture; /* being made, or NULL */
     op *first, **last;
 } stream;
 
@@ -213,7 +219,22 @@ void stream_drop(stream *s);
 bool memory_queued(const memory *m);
 /* The stream where the event's last record waits, or NULL. */
 stream *event_stream(const event *e);
-bool exec_add(exec *e, const launch *l);
-void exec_free(exec *e);
+int kernel_run(context *c, const launch *l);
+
+/* ---- graph.c ---- */
+graph *graph_make(object_kind kind);
+void graph_free(graph *g);
+/* The place of a node by its handle, -1 if it is none of this graph's. */
+int graph_index(const graph *g, uint64_t handle);
+/* A node after others; launch NULL: an empty one. False without memory. */
+bool graph_add(graph *g, const launch *l, const uint64_t *after, size_t count,
+               uint64_t *handle);
+/* An executable graph. */
+graph *graph_copy(const graph *from);
+int graph_run(context *c, const graph *g);
+
+/* ---- entry_work.c ---- */
+int bad_handle(const char *call, const char *what);
+int stream_ok(const char *call, const stream *s);
 
 #endif

@@ -22,7 +22,7 @@ op *op_make(op_kind kind, size_t own_bytes)
 void stream_add(stream *s, op *o)
 {
     if (o->kind == OP_GRAPH)
-        o->exec->queued++;
+        o->graph->queued++;
     if (o->kind == OP_EVENT)
         o->event->queued++;
     *s->last = o;
@@ -32,7 +32,7 @@ void stream_add(stream *s, op *o)
 static void op_free(op *o)
 {
     if (o->kind == OP_GRAPH)
-        o->exec->queued--;
+        o->graph->queued--;
     if (o->kind == OP_EVENT)
         o->event->queued--;
     free(o->launch);
@@ -67,7 +67,7 @@ static int error_of(const char *report)
     return CUDA_ERROR_LAUNCH_FAILED;
 }
 
-static int kernel_run(context *c, const launch *l)
+int kernel_run(context *c, const launch *l)
 {
     sim_binding bound[MAX_PARAMS];
     memory *used[MAX_PARAMS];
@@ -100,14 +100,6 @@ static int kernel_run(context *c, const launch *l)
             return misuse(CUDA_ERROR_ILLEGAL_ADDRESS, "%s writes around %s",
                           l->function->name, used[i]->name);
     return 0;
-}
-
-static int graph_run(context *c, const exec *e)
-{
-    int result = 0;
-    for (int i = 0; i < e->count && result == 0; i++)
-        result = kernel_run(c, &e->node[i]);
-    return result;
 }
 
 /* ---- the rest ---- */
@@ -146,7 +138,7 @@ static int op_run(context *c, op *o)
     case OP_KERNEL:
         return kernel_run(c, o->launch);
     case OP_GRAPH:
-        return graph_run(c, o->exec);
+        return graph_run(c, o->graph);
     case OP_EVENT:
         event_run(o->event, o->serial);
         return 0;
@@ -196,8 +188,8 @@ static bool op_uses(const op *o, const memory *m)
     if (o->kind == OP_KERNEL)
         return launch_uses(o->launch, m);
     if (o->kind == OP_GRAPH) {
-        for (int i = 0; i < o->exec->count; i++)
-            if (launch_uses(&o->exec->node[i], m))
+        for (int i = 0; i < o->graph->count; i++)
+            if (launch_uses(&o->graph->node[i].launch, m))
                 return true;
         return false;
     }
@@ -214,27 +206,4 @@ bool memory_queued(const memory *m)
             if (op_uses(p, m))
                 return true;
     return false;
-}
-
-/* ---- graphs ---- */
-
-bool exec_add(exec *e, const launch *l)
-{
-    if (e->count == e->capacity) {
-        int capacity = e->capacity ? 2 * e->capacity : 16;
-        launch *more = realloc(e->node, (size_t)capacity * sizeof *more);
-        if (!more)
-            return false;
-        e->node = more;
-        e->capacity = capacity;
-    }
-    e->node[e->count++] = *l;
-    return true;
-}
-
-void exec_free(exec *e)
-{
-    object_remove(&e->head);
-    free(e->node);
-    free(e);
 }
