@@ -68,8 +68,6 @@ void mnti_buffer_free(mnt_device *dev, void *buffer, uint64_t bytes);
 /* registry.c: the i-th backend, NULL past the end; by name, NULL if unknown. */
 const mnt_backend *mnti_backend_at(int i);
 const mnt_backend *mnti_backend_find(const char *name);
-/* Whether "auto" may try it: not a simulated device. */
-bool mnti_backend_auto(const mnt_backend *b);
 /* device.c: the vtable's supports(). If it is no, `why` becomes ": sentence" where the
  * backend gave one, else "". */
 bool mnti_supports(mnt_device *dev, const mnt_cmd *cmd, char why[MNTI_ERROR_TEXT]);

@@ -295,15 +295,26 @@ static mnt_status open_backend(mnt_device *dev, const mnt_backend *b,
     return MNT_OK;
 }
 
+/* A device that stands for hardware in tests says so in its name. */
+static bool simulated(mnt_device *dev)
+{
+    mnt_backend_info info = { .size = sizeof info };
+    dev->backend->info(dev->ctx, &info);
+    return info.name && strncmp(info.name, "simulated", strlen("simulated")) == 0;
+}
+
 static mnt_status open_auto(mnt_device *dev, const mnt_device_desc *d)
 {
     const mnt_backend *b;
     mnt_status st = MNT_NOT_FOUND;
     for (int i = 0; (b = mnti_backend_at(i)) != NULL; i++) {
-        if (!mnti_backend_auto(b))
-            continue;
-        if ((st = open_backend(dev, b, d)) == MNT_OK)
-            return MNT_OK;
+        if ((st = open_backend(dev, b, d)) == MNT_OK) {
+            if (!simulated(dev))
+                return MNT_OK;
+            b->close(dev->ctx);
+            st = mnti_fail(NULL, MNT_NOT_FOUND,
+                           "device_open: %s: the device is simulated", b->name);
+        }
         mnti_log(dev, MNT_LOG_INFO, "auto passes over %s", mnt_last_error(NULL));
     }
     char last[MNTI_ERROR_TEXT];

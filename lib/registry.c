@@ -44,15 +44,6 @@ const mnt_backend *mnti_backend_at(int i)
     return b;
 }
 
-bool mnti_backend_auto(const mnt_backend *b)
-{
-#ifdef MNT_HAVE_METAL_SIM
-    return b != &metal_backend;
-#else
-    return b != NULL;
-#endif
-}
-
 const mnt_backend *mnti_backend_find(const char *name)
 {
     const mnt_backend *b;

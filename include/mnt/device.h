@@ -51,8 +51,9 @@ MNT_API void mnt_device_desc_init(mnt_device_desc *desc);
  * Opens a device. `desc` NULL means all defaults.
  * Errors: NOT_FOUND for an unknown backend (the sentence lists the known ones) or
  * index; INVALID for a malformed `force` or a negative count; DEVICE if the backend
- * cannot start; NO_MEMORY. With "auto" a backend that cannot open is passed over and
- * the reason logged; NOT_FOUND if none opens. The sentence is in mnt_last_error(NULL).
+ * cannot start; NO_MEMORY. With "auto" a backend that cannot open, or whose device is
+ * simulated, is passed over and the reason logged; NOT_FOUND if none opens. The sentence
+ * is in mnt_last_error(NULL).
  * Ownership: the caller closes it, after destroying all that was made from it.
  */
 MNT_API MNT_CHECK mnt_status mnt_device_open(mnt_device **out,
