@@ -54,7 +54,8 @@ kernel void probe_fma(const device uint32_t *in [[buffer(0)]],
                       constant uint32_t &n [[buffer(2)]],
                       uint i [[thread_position_in_grid]])
 {
-    out[i] = settled(mnt_fmaf(value(in, i / n / n), value(in, i / n % n), value(in, i % n)));
+    out[i] =
+        settled(mnt_fmaf(value(in, i / n / n), value(in, i / n % n), value(in, i % n)));
 }
 
 /* fma, product, sum, quotient and root of numbers from random words, folded to one word a
@@ -95,13 +96,27 @@ kernel void probe_sweep(const device uint32_t *in [[buffer(0)]],
     for (uint32_t k = 0; k < n && at <= 0xffffffffu; k++, at += in[1]) {
         float x = mnt_float((uint32_t)at), y = 0.0f;
         switch (in[0]) {
-        case 0: y = mnt_expf(x); break;
-        case 1: y = mnt_logf(x); break;
-        case 2: y = mnt_cospif(x); break;
-        case 3: y = mnt_tanhf(x); break;
-        case 4: y = mnt_sigmoidf(x); break;
-        case 5: y = mnt_erff(x); break;
-        default: y = mnt_sqrtf(x); break;
+        case 0:
+            y = mnt_expf(x);
+            break;
+        case 1:
+            y = mnt_logf(x);
+            break;
+        case 2:
+            y = mnt_cospif(x);
+            break;
+        case 3:
+            y = mnt_tanhf(x);
+            break;
+        case 4:
+            y = mnt_sigmoidf(x);
+            break;
+        case 5:
+            y = mnt_erff(x);
+            break;
+        default:
+            y = mnt_sqrtf(x);
+            break;
         }
         hash = (hash ^ settled(y)) * 16777619u;
     }

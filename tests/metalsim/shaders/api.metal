@@ -22,9 +22,9 @@ kernel void api_add(device const uint *x [[buffer(0)]], device uint *y [[buffer(
 }
 
 /* The same, a threadgroup array on the way. */
-[[max_total_threads_per_threadgroup(128)]]
-kernel void api_reverse(device const uint *x [[buffer(0)]], device uint *y [[buffer(1)]],
-                        uint i [[thread_index_in_threadgroup]])
+[[max_total_threads_per_threadgroup(128)]] kernel void
+api_reverse(device const uint *x [[buffer(0)]], device uint *y [[buffer(1)]],
+            uint i [[thread_index_in_threadgroup]])
 {
     threadgroup uint s[128];
     s[i] = x[i];
@@ -32,7 +32,8 @@ kernel void api_reverse(device const uint *x [[buffer(0)]], device uint *y [[buf
     y[127 - i] = s[i];
 }
 
-kernel void api_simd(device uint *y [[buffer(0)]], uint i [[thread_index_in_threadgroup]],
+kernel void api_simd(device uint *y [[buffer(0)]],
+                     uint i [[thread_index_in_threadgroup]],
                      uint width [[threads_per_simdgroup]])
 {
     y[i] = simd_shuffle_xor(i, ushort(1)) + 1000 * width;
@@ -47,7 +48,8 @@ kernel void api_too_large(device uint *y [[buffer(0)]],
 }
 
 /* Writes one element past y. */
-kernel void api_past_end(device uint *y [[buffer(0)]], constant api_args &p [[buffer(1)]],
+kernel void api_past_end(device uint *y [[buffer(0)]],
+                         constant api_args &p [[buffer(1)]],
                          uint i [[thread_index_in_threadgroup]])
 {
     y[p.count + i] = p.add;

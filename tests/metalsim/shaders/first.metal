@@ -36,14 +36,14 @@ kernel void first_exp(device const float *x [[buffer(0)]],
                       uint index [[thread_index_in_threadgroup]],
                       uint groups [[threadgroups_per_grid]])
 {
-    for (int64_t i = (int64_t)group * 64 + index; i < p.count; i += (int64_t)groups * 64)
+    for (int64_t i = (int64_t)group * 64 + index; i < p.count;
+         i += (int64_t)groups * 64)
         bits[i] = mnt_bits(mnt_expf(x[i]));
 }
 
 /* y = x transposed, tile by tile; x is [n,n], n a multiple of the tile. */
 template <typename T, int Pad>
-kernel void first_transpose(device const T *x [[buffer(0)]],
-                            device T *y [[buffer(1)]],
+kernel void first_transpose(device const T *x [[buffer(0)]], device T *y [[buffer(1)]],
                             constant first_args &p [[buffer(2)]],
                             uint group [[threadgroup_position_in_grid]],
                             uint index [[thread_index_in_threadgroup]])
@@ -71,15 +71,12 @@ static uint first_tree(uint v, uint width)
 }
 
 /* out[group] = sum of the group's elements of x: simdgroups first, then all. */
-kernel void first_sum(device const uint *x [[buffer(0)]],
-                      device uint *out [[buffer(1)]],
-                      device atomic_uint *total [[buffer(2)]],
-                      constant first_args &p [[buffer(3)]],
-                      uint group [[threadgroup_position_in_grid]],
-                      uint index [[thread_index_in_threadgroup]],
-                      uint lane [[thread_index_in_simdgroup]],
-                      uint simd [[simdgroup_index_in_threadgroup]],
-                      uint width [[threads_per_simdgroup]])
+kernel void first_sum(
+    device const uint *x [[buffer(0)]], device uint *out [[buffer(1)]],
+    device atomic_uint *total [[buffer(2)]], constant first_args &p [[buffer(3)]],
+    uint group [[threadgroup_position_in_grid]],
+    uint index [[thread_index_in_threadgroup]], uint lane [[thread_index_in_simdgroup]],
+    uint simd [[simdgroup_index_in_threadgroup]], uint width [[threads_per_simdgroup]])
 {
     threadgroup uint part[32];
     const int64_t i = (int64_t)group * 256 + index;
