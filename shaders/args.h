@@ -23,6 +23,11 @@
 #define MNT_SUM_BLOCK    4096 /* elements a block of rule D, positions a chunk of C6 */
 #define MNT_TREE_SAMPLES 64   /* samples a tree of C6 */
 #define MNT_BIAS_ROWS    64   /* rows a chunk of a [N, C] bias gradient */
+#define MNT_BIAS_PLANES  32  /* planes of a threadgroup, in bias_planes */
+#define MNT_BIAS_SEGMENT 144 /* elements of a plane that are staged at once */
+#define MNT_BIAS_COLUMNS 16  /* columns of a threadgroup, in bias_chunks */
+#define MNT_BIAS_CHUNKS  4   /* chunks of MNT_BIAS_ROWS rows of it */
+#define MNT_SAMPLES_COLUMNS 8 /* elements of a threadgroup, in sample_blocks */
 
 /* Up to four operands over one index space, row-major; strides in elements, 0 where an
  * operand is stretched. The host merges dimensions where all operands allow it. */
@@ -129,6 +134,9 @@ typedef struct mnt_product_args {
     int64_t a_batch, a_row, a_step;
     int64_t b_batch, b_step, b_column;
     int32_t bias, relu;
+    int32_t a_vector, b_vector; /* four neighbours in memory may be loaded as one */
+    int32_t y_vector;           /* or stored */
+    int32_t unused;
 } mnt_product_args;
 
 /* Convolutions and what is fused with them. Single dims are below 2^30, so that sums of
@@ -148,6 +156,26 @@ typedef struct mnt_conv_args {
     int32_t winners; /* the winners' index is wanted */
     int32_t samples; /* conv2d_dw: of one part */
 } mnt_conv_args;
+
+/* Weight gradients from threadgroup memory: what is staged is `rows` lines of `columns`
+ * of an image with its padding, `pitch` apart, planes `plane` apart. */
+#define MNT_WEIGHT_IMAGE   4096 /* floats of a staged image, at most */
+#define MNT_WEIGHT_SEGMENT 256  /* elements of a list that are staged at once */
+typedef struct mnt_weight_args {
+    int64_t n;
+    int64_t weights; /* elements of dw */
+    int32_t groups;
+    int32_t c, h, w;
+    int32_t o, oh, ow;
+    int32_t c_group, o_group;
+    int32_t kh, kw, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+    int32_t yw;       /* windows in a line of the pool */
+    int32_t list;     /* elements of a plane's list */
+    int32_t channels; /* of a threadgroup's block */
+    int32_t samples;  /* of a part: 1, 2, 4 or 8 */
+    int32_t rows, columns, pitch, plane;
+    int32_t padded; /* taps can lie in the padding */
+} mnt_weight_args;
 
 /* Windows over planes of images: x [planes, h, w], windows [planes, oh, ow]. */
 typedef struct mnt_window_args {

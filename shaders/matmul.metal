@@ -11,18 +11,9 @@
  * tile and block take 16 steps of k at a time through threadgroup memory, so a chunk must
  * be a multiple of 16, or all of k.
  */
-#include "common.h"
+#include "product.h"
 
 #define PRODUCT_STEP 16
-
-/* Bias of column j, relu: what comes behind the sum. */
-static inline float product_end(constant mnt_product_args &p, device const float *bias,
-                                int64_t j, float v)
-{
-    if (p.bias != 0)
-        v = v + bias[j];
-    return p.relu != 0 && v <= 0.0f ? 0.0f : v;
-}
 
 /* A thread an element of y, row-major, so that neighbours read one row of a and
  * neighbouring columns of b. */
@@ -50,24 +41,6 @@ kernel void product_ref(device const float *a [[buffer(0)]],
         sum = sum + s;
     }
     y[e] = product_end(p, bias, j, sum);
-}
-
-/* Which tile of which product a threadgroup makes; tiles of one product row-major. */
-struct product_place {
-    int64_t batch, row, column; /* of the tile's first element */
-};
-
-static inline product_place product_tile_at(constant mnt_product_args &p, int64_t group,
-                                            int64_t tile)
-{
-    int64_t across = quotient(p.n + tile - 1, tile);
-    int64_t down = quotient(p.m + tile - 1, tile);
-    int64_t line = quotient(group, across);
-    product_place at;
-    at.batch = quotient(line, down);
-    at.row = (line - at.batch * down) * tile;
-    at.column = (group - line * across) * tile;
-    return at;
 }
 
 /*

@@ -13,10 +13,12 @@
 /* Families with a list of their own, fast ones first. */
 #define GPU_FAMILIES(X)                                                                \
     X(matmul)                                                                          \
+    X(conv_weight)                                                                     \
     X(conv)                                                                            \
     X(pool)                                                                            \
     X(elementwise)                                                                     \
     X(move)                                                                            \
+    X(bias)                                                                            \
     X(reduce)                                                                          \
     X(loss)                                                                            \
     X(random)                                                                          \
@@ -74,7 +76,11 @@ void gpu_dispatch_fault(gpu_emit *e, const mnt_cmd *cmd, const mnt_operand *inde
  * value; divided by n if `mean`. */
 void gpu_dispatch_sum(gpu_emit *e, uint64_t from, int64_t n, const mnt_operand *y,
                       bool mean);
-/* launch_reduce.c: the sum over samples (C6) of parts [leaves, size] in scratch memory,
+/* launch_bias.c: the sum over samples (C6) of parts [leaves, size] in scratch memory, each
+ * of `samples` samples; samples MNT_TREE_SAMPLES: the sum of the parts in order. */
+void gpu_dispatch_samples(gpu_emit *e, uint64_t from, int64_t leaves, int64_t size,
+                          int samples, const mnt_operand *y);
+/* launch_reduce.c: the same sum by a thread an element; of parts [leaves, size] in scratch memory,
  * each of `samples` samples. */
 void gpu_dispatch_tree(gpu_emit *e, uint64_t from, int64_t leaves, int64_t size,
                        int samples, const mnt_operand *y);

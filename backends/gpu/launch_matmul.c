@@ -27,9 +27,29 @@ static mnt_product_args args_of(const mnt_cmd *cmd)
     return p;
 }
 
+static bool aligned(const mnt_operand *o)
+{
+    return o->offset % 16 == 0;
+}
+
+/* Whether vectors of four neighbours begin at multiples of 16 bytes: each line of the
+ * operand, each product of a batch and, along k, each chunk does. */
+static void find_vectors(mnt_product_args *p, const mnt_cmd *cmd)
+{
+    bool chunks = p->chunk % 4 == 0 || p->chunk >= p->k;
+    int64_t a_line = p->a_step == 1 ? p->a_row : p->a_step;
+    int64_t b_line = p->b_step == 1 ? p->b_column : p->b_step;
+    p->a_vector = aligned(&cmd->in[0]) && a_line % 4 == 0 && p->a_batch % 4 == 0 &&
+                  (p->a_step != 1 || chunks);
+    p->b_vector = aligned(&cmd->in[1]) && b_line % 4 == 0 && p->b_batch % 4 == 0 &&
+                  (p->b_step != 1 || chunks);
+    p->y_vector = aligned(&cmd->out[0]) && p->n % 4 == 0;
+}
+
 static void emit(gpu_emit *e, const mnt_cmd *cmd, gpu_kernel kernel, uint64_t groups)
 {
     mnt_product_args p = args_of(cmd);
+    find_vectors(&p, cmd);
     gpu_dispatch *d = gpu_dispatch_add(e, kernel, groups);
     gpu_bind(d, &cmd->in[0]);
     gpu_bind(d, &cmd->in[1]);
@@ -49,6 +69,40 @@ static bool accepts_steps(const mnt_cmd *cmd)
 {
     mnt_product_args p = args_of(cmd);
     return p.chunk % 16 == 0 || p.chunk >= p.k;
+}
+
+/* Many elements, and enough tiles for a GPU. */
+static bool prefers_big(const mnt_cmd *cmd)
+{
+    mnt_product_args p = args_of(cmd);
+    return p.m >= 96 && p.n >= 96 && tiles(cmd, 128) >= 128;
+}
+
+static void launch_big(gpu_emit *e, const mnt_cmd *cmd)
+{
+    /* The tile's sums are begun by the first step of k. */
+    mnt_product_args p = args_of(cmd);
+    if (p.k > 0)
+        emit(e, cmd, GPU_KERNEL_product_big, tiles(cmd, 128));
+    else
+        emit(e, cmd, GPU_KERNEL_product_block, tiles(cmd, 64));
+}
+
+/* Few elements: as many threads as there are chunks share a sum. */
+static bool prefers_split(const mnt_cmd *cmd)
+{
+    return tiles(cmd, 64) < 128;
+}
+
+static void launch_split(gpu_emit *e, const mnt_cmd *cmd)
+{
+    mnt_product_args p = args_of(cmd);
+    uint64_t chunks = gpu_groups(p.k, p.chunk);
+    emit(e, cmd,
+         chunks > 2   ? GPU_KERNEL_product_split_4
+         : chunks > 1 ? GPU_KERNEL_product_split_2
+                      : GPU_KERNEL_product_split_1,
+         tiles(cmd, 16));
 }
 
 /* Below, too few threadgroups are there to hide how long each one takes. */
@@ -81,7 +135,9 @@ static void launch_ref(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 #define ROWS(op)                                                                       \
-    { MNT_OP_ID_##op, "block", accepts_steps, launch_block, prefers_block },           \
+    { MNT_OP_ID_##op, "big", accepts_steps, launch_big, prefers_big },                 \
+        { MNT_OP_ID_##op, "split", NULL, launch_split, prefers_split },                \
+        { MNT_OP_ID_##op, "block", accepts_steps, launch_block, prefers_block },       \
         { MNT_OP_ID_##op, "tile", accepts_steps, launch_tile, prefers_tile },          \
     {                                                                                  \
         MNT_OP_ID_##op, "ref", NULL, launch_ref, NULL                                  \
