@@ -117,13 +117,21 @@ static json_t *totals_json(const tally *t)
     return j;
 }
 
+/* Where nothing was compared, nothing is equal. */
+static json_t *bit_equal(const tally_type *type)
+{
+    if (type->tuples == 0 && !type->differs)
+        return json_null();
+    return json_boolean(!type->differs);
+}
+
 static json_t *type_json(const tally_type *type)
 {
     json_t *j = json_object();
     put_int(j, "cases", type->cases);
     put_int(j, "tuples", type->tuples);
     put_int(j, "unsupported", type->unsupported);
-    put(j, "bit_equal", json_boolean(!type->differs));
+    put(j, "bit_equal", bit_equal(type));
     put(j, "worst_ulp", figure(type->ulp));
     put(j, "worst_share", figure(type->share));
     return j;

@@ -49,11 +49,13 @@ static bool read_cell(const json_t *type, cell *out)
     const json_t *unsupported = json_object_get(type, "unsupported");
     const json_t *equal = json_object_get(type, "bit_equal");
     if (!json_is_integer(cases) || !json_is_integer(unsupported) ||
-        !json_is_boolean(equal))
+        !(json_is_boolean(equal) || json_is_null(equal)))
         return false;
     json_int_t n = json_integer_value(cases), u = json_integer_value(unsupported);
     cell c = u == 0 ? CELL_SAME : u >= n ? CELL_UNSUPPORTED : CELL_PARTLY;
-    *out = worse(*out, json_is_true(equal) ? c : CELL_DIFFERS);
+    if (json_is_null(equal)) /* nothing was compared */
+        c = CELL_UNSUPPORTED;
+    *out = worse(*out, json_is_false(equal) ? CELL_DIFFERS : c);
     return true;
 }
 
