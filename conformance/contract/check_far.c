@@ -77,9 +77,38 @@ static void set_far(mnt_operand *o, bool last, int64_t stride)
     o->stride[axis] = stride;
 }
 
+/* Whether the caller forced a variant of this op: it need not take every geometry. */
+static bool is_forced(const rig *r, mnt_op op)
+{
+    const char *name = mnt_op_name(op);
+    size_t n = strlen(name);
+    for (const char *at = r->force; at && *at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (!strncmp(at, name, n) && at[n] == '=')
+            return true;
+    }
+    return false;
+}
+
+/* The sentence of a forced variant's first refusal, "" before. */
+typedef struct refusal {
+    char text[256];
+} refusal;
+
+static void refused_reach(rig *r, const sample *s, const char *where, refusal *no)
+{
+    if (rig_stopped(r))
+        return;
+    if (!is_forced(r, s->cmd.op))
+        rig_fail(r, "%s is STRIDED, but refused: %s", mnt_op_name(s->cmd.op), where);
+    else if (!no->text[0])
+        snprintf(no->text, sizeof no->text, "%.60s: \"%.180s\"", where,
+                 r->host.sentence);
+}
+
 /* Strides of the operands named by `far` (one bit each). */
 static void one_reach(rig *r, sample *s, void *buffer, const reach *c, unsigned far,
-                      bool last)
+                      bool last, refusal *no)
 {
     char where[128], name[8];
     int only = 0;
@@ -101,10 +130,11 @@ static void one_reach(rig *r, sample *s, void *buffer, const reach *c, unsigned 
     if (sample_taken(r, s))
         sample_check(r, s, where, 0xa5, 2);
     else
-        rig_fail(r, "%s is STRIDED, but refused: %s", mnt_op_name(s->cmd.op), where);
+        refused_reach(r, s, where, no);
 }
 
-static void strided_axis(rig *r, mnt_op op, void *buffer, uint64_t bytes, bool last)
+static void strided_axis(rig *r, mnt_op op, void *buffer, uint64_t bytes, bool last,
+                         refusal *no)
 {
     sample s;
     if (!small_sample(&s, op, last))
@@ -116,19 +146,19 @@ static void strided_axis(rig *r, mnt_op op, void *buffer, uint64_t bytes, bool l
             continue;
         for (int i = 0; i < SAMPLE_OPERANDS && !rig_stopped(r); i++)
             if (s.there[i]) {
-                one_reach(r, &s, buffer, &reaches[k], 1u << i, last);
+                one_reach(r, &s, buffer, &reaches[k], 1u << i, last, no);
                 all |= 1u << i;
             }
         if (all & (all - 1))
-            one_reach(r, &s, buffer, &reaches[k], all, last);
+            one_reach(r, &s, buffer, &reaches[k], all, last, no);
     }
     sample_free(&s);
 }
 
-static void strided(rig *r, mnt_op op, void *buffer, uint64_t bytes)
+static void strided(rig *r, mnt_op op, void *buffer, uint64_t bytes, refusal *no)
 {
-    strided_axis(r, op, buffer, bytes, false);
-    strided_axis(r, op, buffer, bytes, true);
+    strided_axis(r, op, buffer, bytes, false, no);
+    strided_axis(r, op, buffer, bytes, true, no);
 }
 
 /* Each operand in turn past 2^32 bytes, then all. */
@@ -184,9 +214,12 @@ static void far_row(rig *r, mnt_op op)
     void *buffer = far_buffer(r, &bytes);
     if (!buffer)
         return;
+    refusal no = { "" };
     if (mnt_op_flags(op) & MNT_OP_STRIDED)
-        strided(r, op, buffer, bytes);
+        strided(r, op, buffer, bytes, &no);
     offsets(r, op, buffer, bytes);
+    if (no.text[0] && !rig_stopped(r)) /* what it did take was right */
+        rig_skip(r, "the forced variant refused %s", no.text);
 }
 
 #define MNT_OP(name, n_in, n_out, args, flags)                                         \

@@ -147,6 +147,8 @@ const char *config_command(const options *o, const subject *s, const config *c,
     if (c) {
         put_option(buf, size, "--force", c->force);
         put_option(buf, size, "--mode", config_mode(c));
+    } else if (o->force) { /* the contract's checks run under it, too */
+        put_option(buf, size, "--force", o->force);
     }
     if (o->threads) {
         snprintf(number, sizeof number, "%d", o->threads);
