@@ -36,6 +36,7 @@ struct mnt_device {
     bool said;        /* the backend has stored a sentence for the call it is in */
     uint64_t allocated, peak;
     mnt_graph *graphs; /* all graphs, for fault words and versions */
+    mnt_status failed; /* of the failure whose sentence is `error` */
     char error[MNTI_ERROR_TEXT];
 };
 

@@ -41,6 +41,8 @@ static mnt_status make_tensor(mnt_device *dev, mnt_tensor **out, mnt_dtype dtype
                               mnt_shape shape, const void *data, const char *where)
 {
     *out = mnti_tensor_persistent(dev, NULL, dtype, shape);
+    if (!*out && dev->failed != MNT_NO_MEMORY)
+        return dev->failed; /* the device's own trouble, with its sentence */
     if (!*out)
         return mnti_fail(dev, MNT_NO_MEMORY, "%s: no memory for a tensor %s %s", where,
                          mnt_dtype_name(dtype), mnti_shape_text(shape).s);

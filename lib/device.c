@@ -14,6 +14,8 @@ mnt_status mnti_vfail(mnt_device *dev, mnt_status status, const char *format,
 {
     char *text = dev ? dev->error : thread_error;
     vsnprintf(text, MNTI_ERROR_TEXT, format, ap);
+    if (dev)
+        dev->failed = status;
     return status;
 }
 
@@ -157,6 +159,14 @@ void mnt_device_interrupt(mnt_device *dev)
         atomic_store(&dev->stop, true);
 }
 
+/* A backend's sentence, without its name if it begins with it. */
+static const char *without_name(const char *name, const char *sentence)
+{
+    size_t n = strlen(name);
+    bool named = strncmp(sentence, name, n) == 0 && strncmp(sentence + n, ": ", 2) == 0;
+    return named ? sentence + n + 2 : sentence;
+}
+
 mnt_status mnti_buffer_alloc(mnt_device *dev, uint64_t bytes, const char *what,
                              void **buffer)
 {
@@ -170,11 +180,10 @@ mnt_status mnti_buffer_alloc(mnt_device *dev, uint64_t bytes, const char *what,
     if (st) {
         *buffer = NULL;
         char why[MNTI_ERROR_TEXT];
-        if (st == MNT_NO_MEMORY)
-            return mnti_fail(dev, st, "%s: no memory for %llu bytes on %s", what,
-                             (unsigned long long)bytes, dev->backend->name);
-        snprintf(why, sizeof why, "%s", dev->error);
-        return mnti_fail(dev, st, "%s: %.440s", what, why);
+        snprintf(why, sizeof why, "%s", without_name(dev->backend->name, dev->error));
+        return mnti_fail(dev, st, "%s: %s%llu bytes on %s: %.400s", what,
+                         st == MNT_NO_MEMORY ? "no memory for " : "",
+                         (unsigned long long)bytes, dev->backend->name, why);
     }
     dev->allocated += bytes;
     if (dev->allocated > dev->peak)
@@ -253,14 +262,6 @@ static mnt_device *device_new(const mnt_device_desc *d)
                             .fail = host_fail,
                             .interrupted = host_interrupted };
     return dev;
-}
-
-/* A backend's sentence, without its name if it begins with it. */
-static const char *without_name(const char *name, const char *sentence)
-{
-    size_t n = strlen(name);
-    bool named = strncmp(sentence, name, n) == 0 && strncmp(sentence + n, ": ", 2) == 0;
-    return named ? sentence + n + 2 : sentence;
 }
 
 /* Opens one backend; the sentence of a failure is left in the thread's text. */

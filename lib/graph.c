@@ -146,7 +146,7 @@ mnt_tensor *mnti_graph_tensor(mnt_graph *g, mnt_dtype dtype, mnt_shape shape)
         t = s ? mnti_tensor_over(dev, g, s, dtype, shape, 0) : NULL;
         mnti_storage_release(s);
     }
-    return t ? t : mnti_graph_fail(g, MNT_NO_MEMORY, "%s", dev->error);
+    return t ? t : mnti_graph_fail(g, dev->failed, "%s", dev->error);
 }
 
 void mnti_make_cmd(const mnti_node *node, uint32_t id, mnt_cmd *cmd)
@@ -260,7 +260,7 @@ static mnt_tensor *shared_tensor(mnt_graph *g, mnt_tensor **slot, mnt_dtype dtyp
     if (*slot)
         return *slot;
     *slot = mnti_tensor_persistent(g->dev, g, dtype, shape);
-    return *slot ? *slot : mnti_graph_fail(g, MNT_NO_MEMORY, "%s", g->dev->error);
+    return *slot ? *slot : mnti_graph_fail(g, g->dev->failed, "%s", g->dev->error);
 }
 
 mnt_tensor *mnti_graph_fault(mnt_graph *g)
@@ -298,7 +298,7 @@ mnt_tensor *mnt_input(mnt_graph *g, mnt_dtype dtype, mnt_shape shape)
         return mnti_graph_fail(g, MNT_SHAPE, "input: shape %s is not possible",
                                mnti_shape_text(shape).s);
     mnt_tensor *t = mnti_tensor_persistent(g->dev, g, dtype, shape);
-    return t ? t : mnti_graph_fail(g, MNT_NO_MEMORY, "input: %.400s", g->dev->error);
+    return t ? t : mnti_graph_fail(g, g->dev->failed, "input: %.400s", g->dev->error);
 }
 
 mnt_tensor *mnt_constant(mnt_graph *g, mnt_dtype dtype, mnt_shape shape,

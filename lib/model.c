@@ -36,7 +36,7 @@ mnt_status mnt_model_create(mnt_model **out, mnt_device *dev,
     m->state = mnti_tensor_persistent(dev, NULL, MNT_U32, MNT_SHAPE(MNT_STATE_WORDS));
     if (!m->state) {
         mnt_model_destroy(m);
-        return MNT_NO_MEMORY;
+        return dev->failed;
     }
     uint32_t words[MNT_STATE_WORDS] = { 0 };
     const float one = 1.0f; /* P1 and P2 start as empty products */
@@ -265,7 +265,7 @@ mnt_status mnti_model_place(mnt_model *m)
         return MNT_OK;
     mnt_tensor *counter = mnti_tensor_persistent(m->dev, NULL, MNT_U32, MNT_SHAPE(2));
     void *block = counter ? add_segment(m, bytes) : NULL;
-    mnt_status st = block ? MNT_OK : MNT_NO_MEMORY;
+    mnt_status st = block ? MNT_OK : m->dev->failed;
     uint64_t offset = 0;
     for (int i = 0; i < m->count && st == MNT_OK; i++) {
         mnti_param *p = m->params[i];
@@ -315,7 +315,7 @@ static mnt_status add_moments(mnt_model *m, bool first_moment)
         return MNT_OK;
     void *block = add_segment(m, bytes);
     if (!block)
-        return MNT_NO_MEMORY;
+        return m->dev->failed;
     uint64_t offset = 0;
     for (int i = 0; i < m->count; i++) {
         mnt_tensor **t = state_slot(m->params[i], first_moment);
@@ -323,7 +323,7 @@ static mnt_status add_moments(mnt_model *m, bool first_moment)
             continue;
         *t = state_tensor(m->params[i], block, offset);
         if (!*t)
-            return MNT_NO_MEMORY;
+            return m->dev->failed;
         offset += padded(m->params[i]->w->storage->bytes);
     }
     return MNT_OK;

@@ -111,7 +111,7 @@ mnt_tensor *mnt_accumulate(mnt_graph *g, mnt_tensor *x)
                                mnt_dtype_name(x->dtype));
     mnt_tensor *total = mnti_tensor_persistent(g->dev, g, x->dtype, x->shape);
     if (!total)
-        return mnti_graph_fail(g, MNT_NO_MEMORY, "accumulate: %.400s", g->dev->error);
+        return mnti_graph_fail(g, g->dev->failed, "accumulate: %.400s", g->dev->error);
     mnt_tensor *in[] = { x, total };
     return mnti_record(g, op, in, 2, &total, 1, (mnt_args){ 0 }) ? total : NULL;
 }

@@ -25,7 +25,7 @@ void mnti_grad_copy(mnt_graph *g, const mnti_node *node, mnt_tensor *dy)
 static mnt_tensor *view_of(mnt_graph *g, mnt_tensor *x, mnt_shape shape)
 {
     mnt_tensor *y = mnti_tensor_over(g->dev, g, x->storage, x->dtype, shape, x->start);
-    return y ? y : mnti_graph_fail(g, MNT_NO_MEMORY, "%s", g->dev->error);
+    return y ? y : mnti_graph_fail(g, g->dev->failed, "%s", g->dev->error);
 }
 
 mnt_tensor *mnt_reshape(mnt_graph *g, mnt_tensor *x, mnt_shape shape)
