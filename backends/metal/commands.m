@@ -24,8 +24,12 @@ static const char *error_name(NSInteger code)
         return "out of memory";
     case MTLCommandBufferErrorInvalidResource:
         return "invalid resource";
+    case MTLCommandBufferErrorMemoryless:
+        return "memoryless";
     case MTLCommandBufferErrorDeviceRemoved:
         return "device removed";
+    case MTLCommandBufferErrorStackOverflow:
+        return "stack overflow";
     case MTLCommandBufferErrorAccessRevoked:
         return "access revoked";
     default:
@@ -61,7 +65,7 @@ static void finish_oldest(metal_gpu *gpu)
     if ([c status] != MTLCommandBufferStatusCompleted)
         note_failure(gpu, [c error]);
     gpu->last.start_ns = (uint64_t)([c GPUStartTime] * 1e9);
-    gpu->last.ns = (uint64_t)(([c GPUEndTime] - [c GPUStartTime]) * 1e9);
+    gpu->last.ns = (uint64_t)(([c GPUEndTime] - [c GPUStartTime]) * 1e9 + 0.5);
     metal_spare(gpu, gpu->flying[0].staging);
     [c release];
     gpu->flying_count--;

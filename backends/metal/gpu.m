@@ -13,6 +13,7 @@
 #include "library.h"
 
 #include <dispatch/dispatch.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,11 +64,22 @@ static id<MTLDevice> find_device(int index)
 static mnt_status library_from_file(metal_gpu *gpu, const char *path)
 {
     NSError *error = nil;
-    char what[320];
-    snprintf(what, sizeof what, "MNT_METALLIB: %.200s cannot be loaded", path);
-    NSURL *url = [NSURL fileURLWithPath:[NSString stringWithUTF8String:path]];
-    gpu->library = [gpu->device newLibraryWithURL:url error:&error];
-    return gpu->library ? MNT_OK : metal_fail(gpu->host, MNT_NOT_FOUND, what, error);
+    char what[400];
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        snprintf(what, sizeof what, "MNT_METALLIB: %.200s: %s", path, strerror(errno));
+        return metal_fail(gpu->host, MNT_NOT_FOUND, what, nil);
+    }
+    fclose(file);
+    NSString *name = [NSString stringWithUTF8String:path];
+    NSURL *url = name ? [NSURL fileURLWithPath:name] : nil;
+    if (url)
+        gpu->library = [gpu->device newLibraryWithURL:url error:&error];
+    if (gpu->library)
+        return MNT_OK;
+    snprintf(what, sizeof what,
+             "MNT_METALLIB: %.200s is damaged, or made for a newer system", path);
+    return metal_fail(gpu->host, MNT_FORMAT, what, error);
 }
 
 static mnt_status library_from_data(metal_gpu *gpu)
@@ -180,7 +192,10 @@ mnt_status metal_gpu_open(metal_gpu **out, const mnt_host *host, int index)
         mnt_status st = MNT_OK;
         gpu->device = find_device(index);
         if (!gpu->device)
-            st = metal_fail(host, MNT_NOT_FOUND, "there is no such device", nil);
+            st = metal_fail(host, MNT_NOT_FOUND,
+                            index == 0 ? "this machine has no Metal device"
+                                       : "there is no device of this index",
+                            nil);
         if (st == MNT_OK)
             st = open_library(gpu, &from);
         if (st == MNT_OK)

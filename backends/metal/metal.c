@@ -2,9 +2,9 @@
 /*
  * The vtable of the metal backend. Plain C: what to submit and when; the .m files do it.
  *
- * Replays are submitted in pieces of about PIECE_NS of device time, measured from the
- * pieces before, so that an interrupt is heard soon and the system's watchdog never
- * sees a long command buffer; an idle device starts with one replay. With profiling on,
+ * Replays are submitted in pieces of about PIECE_NS of device time, measured on the
+ * first ones, so that an interrupt is heard soon and the system's watchdog never sees a
+ * long command buffer. With profiling on,
  * each command has a command buffer of its own and is waited for.
  */
 #include "metal.h"
@@ -24,6 +24,7 @@ typedef struct prepared_program {
     gpu_program *program;
     metal_buffer *scratch;
     uint64_t step_ns; /* of one replay, as last measured; 0: not yet */
+    int measured;     /* pieces that were */
 } prepared_program;
 
 /* Also makes the kernel's pipeline, so that a program's are there when it runs. */
@@ -152,8 +153,9 @@ static int64_t piece(const prepared_program *p, int64_t left)
     return n < left ? n : left;
 }
 
-/* One command buffer of replays. The first is waited for, because its time decides the
- * size of those that follow. */
+/* One command buffer of replays. The first two that others follow are waited for,
+ * because their time decides the size of the others: one replay on a cold device, then
+ * as many as that suggests. */
 static mnt_status replay_piece(void *ctx, void *prepared, int64_t left, int64_t *done)
 {
     const context *c = ctx;
@@ -164,7 +166,8 @@ static mnt_status replay_piece(void *ctx, void *prepared, int64_t left, int64_t 
     if (st)
         return st;
     *done += n;
-    if (p->step_ns == 0) {
+    if (p->measured < 2 && n < left) {
+        p->measured++;
         st = metal_wait(c->gpu);
         p->step_ns = metal_last_span(c->gpu).ns / (uint64_t)n + 1;
     }

@@ -34,6 +34,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+/* Tests call these also where the simulator is inside a shared library. */
+#pragma GCC visibility push(default)
 
 typedef enum metalsim_family {
     METALSIM_APPLE8,
@@ -104,6 +106,7 @@ typedef struct metalsim_counts {
 } metalsim_counts;
 metalsim_counts metalsim_count(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif
