@@ -22,8 +22,10 @@ static bool run_once(graph_session *s)
         return graph_failed(s, "check");
     if (!graph_record(s))
         return false;
-    return (mnt_graph_compile(s->g) == MNT_OK &&
-            (s->mode.eager || mnt_graph_run(s->g, 1) == MNT_OK) &&
+    if (mnt_graph_compile(s->g) !=
+        MNT_OK) /* a forced variant may refuse this one, too */
+        return graph_failed(s, "compiling");
+    return ((s->mode.eager || mnt_graph_run(s->g, 1) == MNT_OK) &&
             mnt_device_wait(s->dev) == MNT_OK) ||
            graph_failed(s, "check");
 }
