@@ -22,8 +22,8 @@ static bool run_once(graph_session *s)
         return graph_failed(s, "check");
     if (!graph_record(s))
         return false;
-    if (mnt_graph_compile(s->g) !=
-        MNT_OK) /* a forced variant may refuse this one, too */
+    /* A forced variant may refuse this graph, too. */
+    if (mnt_graph_compile(s->g) != MNT_OK)
         return graph_failed(s, "compiling");
     return ((s->mode.eager || mnt_graph_run(s->g, 1) == MNT_OK) &&
             mnt_device_wait(s->dev) == MNT_OK) ||
