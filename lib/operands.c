@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What data types and ranks the operands of each op have: one table, so that backends
- * need not repeat it. Whether the dims fit together was settled when the op was
- * recorded.
+ * need not repeat it; and that their elements can be counted. Whether the dims fit
+ * together was settled when the op was recorded.
  *
  * A word describes one operand: its type, its rank, and ? where it may be absent.
  *   type  f f32, i i32, b u8, u u32, x the index of a pool (u8 or i32), n f32 or i32,
@@ -140,11 +140,38 @@ static bool operands_fit(const char *words, const mnt_operand *o, int most,
     return true;
 }
 
+/* Whether the elements, and the bytes from the first to the last, can be counted. Axes
+ * of length 0 do not hide the others: kernels multiply those. */
+static bool countable(const mnt_operand *o)
+{
+    const int64_t most = INT64_MAX / 16;
+    int64_t count = 1, span = 0;
+    for (int d = 0; d < o->ndim; d++) {
+        int64_t n = o->dim[d] > 0 ? o->dim[d] : 1, gaps = n - 1;
+        if (o->dim[d] < 0 || o->stride[d] < 0 || n > most / count)
+            return false;
+        count *= n;
+        if (gaps > 0 && o->stride[d] > (most - span) / gaps)
+            return false;
+        span += gaps * o->stride[d];
+    }
+    return true;
+}
+
+static bool all_countable(const mnt_operand *o, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!countable(&o[i]))
+            return false;
+    return true;
+}
+
 bool mnt_cmd_valid(const mnt_cmd *cmd)
 {
     if ((unsigned)cmd->op >= MNT_OP_COUNT)
         return false;
     const row *r = &rows[cmd->op];
     return operands_fit(r->in, cmd->in, MNT_MAX_IN, cmd) &&
-           operands_fit(r->out, cmd->out, MNT_MAX_OUT, cmd);
+           operands_fit(r->out, cmd->out, MNT_MAX_OUT, cmd) &&
+           all_countable(cmd->in, MNT_MAX_IN) && all_countable(cmd->out, MNT_MAX_OUT);
 }

@@ -286,8 +286,10 @@ MNT_API const mnt_backend *mnt_backend_find(const char *name);
 MNT_API int64_t mnt_operand_count(const mnt_operand *o);
 /* True if the operand is row-major without gaps. */
 MNT_API bool mnt_operand_contiguous(const mnt_operand *o);
-/* Whether op, data types and ranks are those of a row of ops.def; dims are not looked
- * at. Commands of this library are valid; supports() begins by asking. */
+/* Whether op, data types and ranks are those of a row of ops.def, no dim or stride is
+ * negative, and each operand's elements and bytes can be counted in an int64_t. Whether
+ * the dims fit together is not looked at. Commands of this library are valid; supports()
+ * begins by asking. */
 MNT_API bool mnt_cmd_valid(const mnt_cmd *cmd);
 
 #ifdef __cplusplus

@@ -5,6 +5,8 @@
  */
 #include "../support/nets.h"
 
+#include <mnt/backend.h>
+
 #include <fenv.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -332,6 +334,31 @@ static void test_names(void **state)
     assert_int_equal(mnt_shape_count((mnt_shape){ .ndim = -1 }), -1);
 }
 
+/* Whether backends may be shown a command with these dims and strides. */
+static bool valid(int64_t rows, int64_t columns, int64_t row_step, int64_t step)
+{
+    mnt_operand o = { .ndim = 2,
+                      .dim = { rows, columns },
+                      .stride = { row_step, step } };
+    mnt_cmd cmd = { .op = MNT_OP_ID_relu, .in = { o }, .out = { o }, .label = "" };
+    return mnt_cmd_valid(&cmd);
+}
+
+static void test_countable(void **state)
+{
+    (void)state;
+    const int64_t most = INT64_MAX, half = (int64_t)1 << 32;
+    assert_true(valid(2, 3, 3, 1));
+    assert_true(valid(0, 3, 3, 1));
+    assert_true(valid(1, 1, most, most)); /* strides that nothing is reached by */
+    assert_true(valid(2, 3, (int64_t)1 << 40, 1));
+    assert_false(valid(half, half, 1, 1));
+    assert_false(valid(0, most, 1, 1));
+    assert_false(valid(-1, 3, 3, 1));
+    assert_false(valid(2, 2, -1, 1));
+    assert_false(valid(2, 2, most, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_devices_are_independent),
         cmocka_unit_test(test_log_callback),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_countable),
     };
     return cmocka_run_group_tests_name("device", tests, NULL, NULL);
 }
