@@ -203,6 +203,7 @@ template <class T> struct mtl_bound<T &> {
 #ifdef METALSIM_COVER_IMAGE /* one copy of the kernel, so that its edges are one */
 #define MTL_EACH_THREAD(call_one)                                                      \
     (void)order;                                                                       \
+    __builtin_assume(count > 0 && first + count > first);                              \
     for (unsigned mtl_i = first; mtl_i < first + count; mtl_i++) {                     \
         const unsigned mtl_thread = mtl_i;                                             \
         (void)mtl_thread;                                                              \

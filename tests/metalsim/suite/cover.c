@@ -11,7 +11,7 @@
  * to be taken stands in the file. For tools/reduce alone.
  */
 #include "../shim/cover.h"
-#include "../../../conformance/graphs/graphs.h"
+#include "../../../conformance/contract/contract.h"
 #include "../../../conformance/program/supervisor.h"
 
 #include <fcntl.h>
@@ -95,8 +95,6 @@ static void *feed(void *arg)
         const plan_case *c = &p->cases[i];
         const report *r = &f->slot->report;
         char byte;
-        if (plan_is_contract(c->op))
-            continue;
         clear(f->file);
         double begin = processor_ms();
         if (write(f->to, &i, sizeof i) != (ssize_t)sizeof i ||
@@ -104,7 +102,8 @@ static void *feed(void *arg)
             break;
         fprintf(f->out, "%s%s%s\t%.0f\t%d\t", plan_op_name(c->op),
                 c->text[0] ? " " : "", c->text, processor_ms() - begin,
-                r->failures + r->unsupported);
+                r->failures + r->unsupported +
+                    (r->contract == CONTRACT_FAIL || r->contract == CONTRACT_SKIP));
         print_hits(f->file, f->out);
         for (int v = 0; v < f->job->s->variants; v++)
             if (r->ran[v] & 1)
