@@ -81,7 +81,7 @@ static mnt_status set_isa(cpu_context *ctx, const char *name)
         }
         append(known, sizeof known, isa->name);
     }
-    return invalid(ctx, "force: no instruction set \"%.40s\" here; known: %s", name,
+    return invalid(ctx, "force: isa=%.40s is no instruction set here; known: %s", name,
                    known);
 }
 
