@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The samples, as one table. Text of operands, in order: f f32, p f32 >= 0, i i32, b u8,
- * then dims by x and <limit for integers; S the optimizer state, F a fault word that is
+ * h f16, then dims by x and <limit for integers; S the optimizer state, F a fault word that is
  * clear, C the counter of random ops, - absent; @k the memory of input k (in place).
  */
 #include "sample.h"
@@ -85,12 +85,19 @@ static const spec specs[] = {
     ROW(conv2d_pool_db, "f2x6x3x3 b2x6x3x3<4", "f6", .block = { .pool = { POOL } }),
     ROW(copy, "f70x131", "f70x131", NONE),
     ROW(copy, "b70x131<256", "b70x131", NONE),
+    ROW(copy, "i70x131<999", "i70x131", NONE),
+    ROW(copy, "h70x131<65536", "h70x131", NONE),
     ROW(cast, "b70x131<256", "f70x131", .cast = { true }),
     ROW(cast, "f7x13", "i7x13", .cast = { false }),
+    ROW(cast, "i70x131<600", "b70x131", .cast = { false }),
+    ROW(cast, "b70x131<256", "i70x131", .cast = { false }),
     ROW(gather, "f9x50 i40<9 F", "f40x50 @2", .cast = { false }),
     ROW(gather, "b9x5x7<256 i4<9 F", "f4x5x7 @2", .cast = { true }),
+    ROW(gather, "i9x50<600 i40<9 F", "b40x50 @2", .cast = { false }),
     ROW(batch_index, "i20<20 i1<20", "i6 @1", NONE),
     ROW(fill, "", "f70x131", .scale = { -2.5f }),
+    ROW(fill, "", "b70x131", .scale = { 77.0f }),
+    ROW(fill, "", "i70x131", .scale = { -3.0f }),
     ROW(accumulate, "f70x131 f70x131", "@1", NONE),
     ROW(accumulate, "i9<100 i9<100", "@1", NONE),
     ROW(uniform, "C", "f70x131", .random = { 7, 5, -2.0f, 3.0f }),
@@ -134,6 +141,7 @@ static void *fill_input(const mnt_operand *o, char kind, int64_t limit, kit_rng 
     float *f = data;
     int32_t *w = data;
     unsigned char *b = data;
+    uint16_t *h = data;
     for (int64_t i = 0; i < n; i++) {
         if (kind == 'f' || kind == 'p')
             f[i] = kit_float(r);
@@ -143,6 +151,8 @@ static void *fill_input(const mnt_operand *o, char kind, int64_t limit, kit_rng 
             w[i] = (int32_t)kit_below(r, limit);
         if (kind == 'b')
             b[i] = (unsigned char)kit_below(r, limit);
+        if (kind == 'h')
+            h[i] = (uint16_t)kit_below(r, limit);
     }
     if (kind == 'S') {
         static const float start[MNT_STATE_WORDS] = { [MNT_STATE_P1] = 1.0f,
@@ -177,8 +187,8 @@ static const char *read_word(sample *s, const char *text, int i, kit_rng *r)
     if (kind == 'S' || kind == 'F' || kind == 'C') {
         shape = MNT_SHAPE(kind == 'S' ? MNT_STATE_WORDS : kind == 'F' ? 4 : 2);
         dtype = MNT_U32;
-    } else if (kind == 'i' || kind == 'b') {
-        dtype = kind == 'i' ? MNT_I32 : MNT_U8;
+    } else if (kind == 'i' || kind == 'b' || kind == 'h') {
+        dtype = kind == 'i' ? MNT_I32 : kind == 'b' ? MNT_U8 : MNT_F16;
     }
     while (*text >= '0' && *text <= '9') {
         char *end;
