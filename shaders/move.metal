@@ -171,8 +171,6 @@ template [[host_name("cast_f32_u8")]] kernel decltype(cast_flat<float, uint8_t>)
 
 template [[host_name(
     "gather_8")]] kernel decltype(gather<uint8_t, uint8_t>) gather<uint8_t, uint8_t>;
-template [[host_name("gather_16")]] kernel decltype(gather<uint16_t, uint16_t>)
-    gather<uint16_t, uint16_t>;
 template [[host_name("gather_32")]] kernel decltype(gather<uint32_t, uint32_t>)
     gather<uint32_t, uint32_t>;
 template [[host_name(

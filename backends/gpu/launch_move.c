@@ -109,14 +109,7 @@ static void launch_cast(gpu_emit *e, const mnt_cmd *cmd)
 static gpu_kernel gather_kernel(mnt_dtype from, mnt_dtype to)
 {
     if (from == to)
-        switch (mnt_dtype_size(to)) {
-        case 1:
-            return GPU_KERNEL_gather_8;
-        case 2:
-            return GPU_KERNEL_gather_16;
-        default:
-            return GPU_KERNEL_gather_32;
-        }
+        return to == MNT_U8 ? GPU_KERNEL_gather_8 : GPU_KERNEL_gather_32;
     if (to == MNT_F32)
         return from == MNT_U8 ? GPU_KERNEL_gather_u8_f32 : GPU_KERNEL_gather_i32_f32;
     if (to == MNT_I32)
