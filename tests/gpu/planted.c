@@ -86,7 +86,7 @@ int main(int argc, char **argv)
     cuda_stream stream;
     if (argc != 2)
         return fputs("usage: gpu_planted outside|unset|race|barrier|none\n", stderr), 2;
-    if (!cuda_driver_open(&d, sentence, sizeof sentence))
+    if (cuda_driver_open(&d, sentence, sizeof sentence) != MNT_OK)
         return fprintf(stderr, "gpu_planted: %s\n", sentence), 2;
     if (d.device_get(&device, 0) || d.primary_retain(&primary, device) ||
         d.push(primary) || d.stream_create(&stream, CUDA_STREAM_NON_BLOCKING))

@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
 import sys
 
 TOOLS = {"memcheck": "outside", "initcheck": "unset", "synccheck": "barrier",
@@ -50,8 +51,9 @@ def suite(kit):
     need(listed, "mnt-conformance --list")
     names = [line.split(" ")[0] for line in listed.text().splitlines() if line]
     cases, checks = len(names), names.count("contract")
-    job = kit.run([program, "--backend", kit.backend, "--jobs", str(kit.jobs), "--out",
-                   out] + part, "suite.log")
+    jobs = kit.jobs if kit.backend == "cpu" else 1  # processes take turns on a GPU
+    job = kit.run([program, "--backend", kit.backend, "--jobs", str(jobs), "--out", out]
+                  + part, "suite.log")
     if job.late:
         raise Fail("time was over: " + job.last())
     page = kit.read_json(os.path.join(out, f"conformance-{kit.backend}.json"))
@@ -86,6 +88,22 @@ def reports_in(text):
     return sum(int(n) for n in found) if found else None
 
 
+def connection(kit, i):
+    """Tools side by side must not look for their processes at the same ports."""
+    text = help_of(sanitizer(kit))
+    if "--port" not in text or "--max-connections" not in text:
+        return []
+    return ["--port", str(50000 + 64 * i), "--max-connections", "64"]
+
+
+def help_of(path, known={}):
+    if path not in known:
+        known[path] = subprocess.run([path, "--help"], stdout=subprocess.PIPE,
+                                     stderr=subprocess.STDOUT, check=False,
+                                     universal_newlines=True).stdout
+    return known[path]
+
+
 def planted(kit, tool):
     """Whether the tool reports the fault that is planted for it, inside a graph."""
     program = kit.program("gpu_planted")
@@ -99,30 +117,35 @@ def planted(kit, tool):
     return ok("the planted fault is reported, a kernel without one is not")
 
 
-def filtered(kit, tool):
-    """racecheck looks at shared memory only; kernels without any are left alone."""
-    path = kit.packed("shared-kernels.txt")
-    if tool != "racecheck" or not os.path.exists(path):
-        return []
-    with open(path, encoding="utf-8") as f:
-        return [w for name in f.read().split() for w in ("--kernel-name", "kne=" + name)]
+def shard_command(kit, tool, i, out, which):
+    """One tool over some cases. Devices stay open, no case has a process of its own."""
+    command = [sanitizer(kit), "--tool", tool, "--target-processes", "all",
+               "--require-cuda-init", "no", "--print-limit", "20"] + connection(kit, i)
+    if tool == "memcheck":  # the contract asks for allocations that fail
+        command += ["--report-api-errors", "no"]
+    if tool == "racecheck":
+        command += ["--racecheck-num-workers", "1"]
+    budget = max(5, int(kit.left()) - 30)
+    return command + [kit.program("mnt-conformance"), "--backend", kit.backend, "--warm",
+                      "--jobs", "1", "--quiet", "--limit", "600", "--budget",
+                      str(budget), "--out", out] + which
 
 
-def judged(kit, tool, name, which):
-    """Shards of a list of cases, each under its own tool."""
-    tool_path, jobs = sanitizer(kit), []
-    budget = max(5, int(kit.left()) - 60)
-    for i in range(kit.jobs):
+def judged(kit, tool, name, shards):
+    """Each shard, the options of its cases, under a tool of its own."""
+    jobs = []
+    for i, which in enumerate(shards):
         out = kit.folder("sanitize", f"{tool}.{name}", str(i + 1))
-        command = [tool_path, "--tool", tool, "--target-processes", "all",
-                   "--require-cuda-init", "no", "--print-limit", "20"]
-        command += filtered(kit, tool)
-        command += [kit.program("mnt-conformance"), "--backend", kit.backend, "--warm",
-                    "--jobs", "1", "--quiet", "--limit", "600", "--budget", str(budget),
-                    "--share", f"{i + 1}/{kit.jobs}", "--out", out] + which
-        jobs.append(kit.start(command, f"{tool}.{name}.{i + 1}", show=i == 0))
+        jobs.append(kit.start(shard_command(kit, tool, i, out, which),
+                              f"{tool}.{name}.{i + 1}", show=i == 0))
     kit.wait(jobs)
     return summed(jobs, tool)
+
+
+def width(kit, tool):
+    """Processes take turns on a GPU and lose more than they gain, except where the tool
+    itself does most of the work on the processor."""
+    return kit.jobs if tool == "racecheck" else 1
 
 
 def summed(jobs, tool):
@@ -145,25 +168,34 @@ def summed(jobs, tool):
     return ok(text, tool=tool, reports=reports, cases=cases, left=left)
 
 
-def reduced_list(kit):
+def reduced_cases(kit, part, parts):
+    """Every parts-th line of the reduced list as a file: {"--cases": file}."""
     path = kit.packed("reduced.cases")
     if kit.tiny or not os.path.exists(path):
-        return ["--share", "1/400", "--generated", "5"] if kit.tiny else None
-    return ["--cases", path]
+        return ["--generated", "5", "--share", f"{part + 1}/{parts * 400}"]
+    with open(path, encoding="utf-8") as f:
+        lines = [x for x in f if x.strip() and not x.startswith("#")]
+    name = os.path.join(kit.folder("sanitize"), f"reduced.{part + 1}-{parts}.cases")
+    with open(name, "w", encoding="utf-8") as f:
+        f.writelines(lines[part::parts])
+    return ["--cases", name]
 
 
 def reduced(kit, tool):
-    """One case a kernel and tail, under every configuration."""
-    which = reduced_list(kit)
-    if which is None:
-        raise Skip("there is no reduced.cases in the pack")
-    return judged(kit, tool, "reduced", which)
+    """A case for each kernel and each edge of it, under every configuration."""
+    sanitizer(kit)
+    n = width(kit, tool)
+    return judged(kit, tool, "reduced", [reduced_cases(kit, i, n) for i in range(n)])
 
 
 def whole(kit, tool):
     """Every case under the backend's own choice of kernels."""
-    return judged(kit, tool, "whole", ["--force", "", "--mode", "fused"]
-                  + part_of_suite(kit))
+    sanitizer(kit)
+    n = width(kit, tool)
+    few = ["--generated", "5"] if kit.tiny else []
+    return judged(kit, tool, "whole",
+                  [few + ["--force", "", "--mode", "fused", "--share",
+                          f"{i + 1}/{n * (400 if kit.tiny else 1)}"] for i in range(n)])
 
 
 # ---- repeat ----
@@ -177,7 +209,7 @@ def repeat_net(kit, net):
     need(kit.run(base + ["--backend", "cpu", "--ckpt", want], f"repeat.{net}.cpu"), "cpu")
     jobs = kit.crew([(base + ["--backend", kit.backend, "--ckpt",
                               os.path.join(folder, str(i))], f"repeat.{net}.{i}")
-                     for i in range(count)], min(8, kit.jobs))
+                     for i in range(count)], min(4, kit.jobs))
     for i, job in enumerate(jobs):
         need(job, f"repeat {i}")
     sums = {sha256(os.path.join(folder, str(i))) for i in range(len(jobs))}
@@ -191,12 +223,11 @@ def repeat_net(kit, net):
 
 def repeat_cases(kit):
     count = 2 if kit.tiny else REPEATS
-    which = reduced_list(kit) or ["--generated", "5", "--share", "1/20"]
-    share = [] if "--share" in which else ["--share", "1/6"]
+    which = reduced_cases(kit, 0, 6)
     jobs = kit.crew([([kit.program("mnt-conformance"), "--backend", kit.backend, "--warm",
                        "--jobs", "1", "--quiet", "--force", "", "--mode", "fused", "--out",
-                       kit.folder("repeat", "cases")] + which + share,
-                      f"repeat.cases.{i}") for i in range(count)], min(8, kit.jobs))
+                       kit.folder("repeat", "cases")] + which,
+                      f"repeat.cases.{i}") for i in range(count)], min(4, kit.jobs))
     for i, job in enumerate(jobs):
         need(job, f"repeat {i}")
     found = {re.sub(r", \d+ s;.*", "", job.last()) for job in jobs}
@@ -279,7 +310,7 @@ for _tool in TOOLS:
 for _tool in TOOLS:
     STEPS.append((f"sanitize.{_tool}.reduced", of(reduced, _tool), 300))
 for _tool in TOOLS:
-    STEPS.append((f"sanitize.{_tool}.whole", of(whole, _tool), 300))
+    STEPS.append((f"sanitize.{_tool}.whole", of(whole, _tool), 540))
 STEPS += [
     ("repeat.mlp", of(repeat_net, "mlp"), 120),
     ("repeat.lenet", of(repeat_net, "lenet"), 120),
