@@ -16,7 +16,7 @@ static void info(void *ctx, mnt_backend_info *out)
 static bool supports(void *ctx, const mnt_cmd *cmd)
 {
     const cuda_context *c = ctx;
-    return gpu_supports(&c->force, c->host, "cuda", cmd);
+    return gpu_supports(&c->force, c->host, cmd);
 }
 
 static void profile(void *ctx, bool on)

@@ -142,14 +142,37 @@ typedef struct misfit {
     int threads; /* that the device runs of it in a threadgroup */
 } misfit;
 
+static const char *forced_variant(const gpu_force *f, const mnt_cmd *cmd)
+{
+    return mnt_cmd_valid(cmd) ? f->op[cmd->op] : NULL;
+}
+
+static void put_forced(char *text, size_t size, const char *forced)
+{
+    size_t used = strlen(text);
+    snprintf(text + used, size - used, "the forced variant \"%.40s\" cannot run",
+             forced);
+}
+
+static void put_misfit(char *text, size_t size, misfit m, const char *forced)
+{
+    size_t used = strlen(text);
+    const gpu_kernel_row *row = &gpu_kernels[m.kernel];
+    if (used + 1 < size)
+        snprintf(text + used, size - used,
+                 "%s needs %d threads in a threadgroup, this device runs %d of it%s",
+                 row->name, row->threads, m.threads,
+                 forced ? "" : ", and no other variant fits");
+}
+
 static mnt_status unsupported(const mnt_host *host, const char *backend,
                               const gpu_force *f, const mnt_cmd *cmd, misfit m)
 {
-    char text[TEXT], why[160];
-    const char *forced = mnt_cmd_valid(cmd) ? f->op[cmd->op] : NULL;
+    char text[TEXT];
+    const char *forced = forced_variant(f, cmd);
+    snprintf(text, sizeof text, "%s: ", mnt_op_name(cmd->op));
     if (forced)
-        snprintf(text, sizeof text, "%s: the forced variant \"%.40s\" cannot run",
-                 mnt_op_name(cmd->op), forced);
+        put_forced(text, sizeof text, forced);
     else
         snprintf(text, sizeof text, "%s: no %s kernel for", mnt_op_name(cmd->op),
                  backend);
@@ -157,13 +180,24 @@ static mnt_status unsupported(const mnt_host *host, const char *backend,
     put(text, sizeof text, " ->");
     put_shapes(text, sizeof text, cmd->out, MNT_MAX_OUT);
     if (m.threads > 0) {
-        snprintf(why, sizeof why,
-                 ": %s needs %d threads in a threadgroup, this device runs %d of it%s",
-                 gpu_kernels[m.kernel].name, gpu_kernels[m.kernel].threads, m.threads,
-                 forced ? "" : ", and no other variant fits");
-        put(text, sizeof text, why);
+        put(text, sizeof text, ": ");
+        put_misfit(text, sizeof text, m, forced);
     }
     return host->fail(host->self, MNT_UNSUPPORTED, text);
+}
+
+/* What supports() says of itself: the caller knows op and shapes. */
+static void say_misfit(const mnt_host *host, const gpu_force *f, const mnt_cmd *cmd,
+                       misfit m)
+{
+    char text[TEXT] = "";
+    const char *forced = forced_variant(f, cmd);
+    if (forced) {
+        put_forced(text, sizeof text, forced);
+        put(text, sizeof text, ": ");
+    }
+    put_misfit(text, sizeof text, m, forced);
+    (void)host->fail(host->self, MNT_UNSUPPORTED, text);
 }
 
 static mnt_status emit_failed(const gpu_emit *e, const char *backend,
@@ -269,8 +303,7 @@ static mnt_status emit_all(gpu_emit *e, const gpu_force *f, const char *backend,
 
 /* Where the device has limits, the command is emitted to see which kernels it takes. A
  * failure of another kind is left for prepare() to report. */
-bool gpu_supports(const gpu_force *f, const mnt_host *host, const char *backend,
-                  const mnt_cmd *cmd)
+bool gpu_supports(const gpu_force *f, const mnt_host *host, const mnt_cmd *cmd)
 {
     if (!f->device)
         return gpu_candidate(f, cmd, 0) != NULL;
@@ -280,7 +313,7 @@ bool gpu_supports(const gpu_force *f, const mnt_host *host, const char *backend,
     bool runs = emit(&e, f, cmd, &m) || e.status != MNT_OK;
     host->free(host->self, p.dispatches);
     if (!runs && m.threads > 0)
-        (void)unsupported(host, backend, f, cmd, m);
+        say_misfit(host, f, cmd, m);
     return runs;
 }
 

@@ -125,8 +125,7 @@ const char *gpu_variant(int i, char *buf, size_t size);
 const gpu_launcher *gpu_candidate(const gpu_force *f, const mnt_cmd *cmd, int i);
 /* Whether some launcher takes the command; if not because of the device's limits, host
  * was told. */
-bool gpu_supports(const gpu_force *f, const mnt_host *host, const char *backend,
-                  const mnt_cmd *cmd);
+bool gpu_supports(const gpu_force *f, const mnt_host *host, const mnt_cmd *cmd);
 /* Fills order, level_count and the commands' levels. False without memory. */
 bool gpu_levels(gpu_program *p, const mnt_host *host, const mnt_program *program);
 /* UNSUPPORTED, NO_MEMORY or LIMIT with a sentence. */

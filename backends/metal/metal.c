@@ -106,7 +106,7 @@ static mnt_status read_buffer(void *ctx, void *buffer, uint64_t offset, void *da
 static bool supports(void *ctx, const mnt_cmd *cmd)
 {
     const context *c = ctx;
-    return gpu_supports(&c->force, c->host, "metal", cmd);
+    return gpu_supports(&c->force, c->host, cmd);
 }
 
 /* ---- programs ---- */
