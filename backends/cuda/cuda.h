@@ -100,13 +100,14 @@ typedef struct cuda_launch {
     void *params[GPU_MAX_BUFFERS + 1];
 } cuda_launch;
 
-/* graph.c: an executable graph of some replays; wants the context entered. */
+/* graph.c */
+void cuda_launch_of(const cuda_context *c, const cuda_program *p, const gpu_dispatch *d,
+                    cuda_launch *l);
+/* An executable graph of some replays; wants the context entered. */
 mnt_status cuda_graph_make(cuda_context *c, const cuda_program *p, int64_t replays,
                            cuda_graph_exec *out);
 
 /* submit.c */
-void cuda_launch_of(const cuda_context *c, const cuda_program *p, const gpu_dispatch *d,
-                    cuda_launch *l);
 mnt_status cuda_prepare(void *ctx, const mnt_program *program, void **prepared);
 void cuda_discard(void *ctx, void *prepared);
 mnt_status cuda_submit(void *ctx, void *prepared, int64_t n, int64_t *done);

@@ -11,24 +11,6 @@
 
 #define GRAPH_NODES 1024
 
-void cuda_launch_of(const cuda_context *c, const cuda_program *p, const gpu_dispatch *d,
-                    cuda_launch *l)
-{
-    for (int i = 0; i < d->bound; i++) {
-        const cuda_buffer *b = d->buffer[i].buffer;
-        l->bound[i] = (b ? b->ptr : p->scratch.ptr) + d->buffer[i].offset;
-        l->params[i] = &l->bound[i];
-    }
-    union {
-        const unsigned char *in;
-        void *out;
-    } args = { d->args };
-    l->params[d->bound] = args.out;
-    l->function = c->function[d->kernel];
-    l->groups = d->groups;
-    l->threads = (unsigned)gpu_kernels[d->kernel].threads;
-}
-
 static mnt_status launch(cuda_context *c, const cuda_program *p, const gpu_dispatch *d)
 {
     cuda_launch l;
