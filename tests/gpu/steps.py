@@ -73,6 +73,9 @@ def suite(kit):
 # ---- sanitize ----
 
 def sanitizer(kit):
+    """The tool; MNT_SANITIZER names another, for any backend: to test this program."""
+    if os.environ.get("MNT_SANITIZER"):
+        return os.environ["MNT_SANITIZER"]
     if kit.backend != "cuda":
         raise Skip("compute-sanitizer judges the cuda backend")
     for place in (shutil.which("compute-sanitizer"),
@@ -169,7 +172,7 @@ def summed(jobs, tool):
 
 
 def reduced_cases(kit, part, parts):
-    """Every parts-th line of the reduced list as a file: {"--cases": file}."""
+    """The options for every parts-th line of the reduced list, as a file."""
     path = kit.packed("reduced.cases")
     if kit.tiny or not os.path.exists(path):
         return ["--generated", "5", "--share", f"{part + 1}/{parts * 400}"]
