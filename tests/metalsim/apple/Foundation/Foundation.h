@@ -27,7 +27,10 @@ typedef double CFTimeInterval;
 #define NS_ASSUME_NONNULL_BEGIN _Pragma("clang assume_nonnull begin")
 #define NS_ASSUME_NONNULL_END _Pragma("clang assume_nonnull end")
 #define NS_RETURNS_RETAINED __attribute__((ns_returns_retained))
-#define API_AVAILABLE(...)
+/* As in API_AVAILABLE(macos(14.0)); only what is newer than macOS 13 says so. */
+#define API_AVAILABLE(since) METALSIM_SINCE_##since
+#define METALSIM_SINCE_macos(version)                                                  \
+    __attribute__((availability(macos, introduced = version)))
 #define NSIntegerMax ((NSInteger)(~(NSUInteger)0 >> 1))
 #define NSUIntegerMax (~(NSUInteger)0)
 #define NSNotFound NSIntegerMax

@@ -85,7 +85,7 @@ typedef NS_ENUM(NSUInteger, MTLLanguageVersion) {
     MTLLanguageVersion2_3 = 131075,
     MTLLanguageVersion2_4 = 131076,
     MTLLanguageVersion3_0 = 196608,
-    MTLLanguageVersion3_1 = 196609,
+    MTLLanguageVersion3_1 API_AVAILABLE(macos(14.0)) = 196609,
 };
 
 typedef NS_ENUM(NSInteger, MTLGPUFamily) {
@@ -97,7 +97,7 @@ typedef NS_ENUM(NSInteger, MTLGPUFamily) {
     MTLGPUFamilyApple6 = 1006,
     MTLGPUFamilyApple7 = 1007,
     MTLGPUFamilyApple8 = 1008,
-    MTLGPUFamilyApple9 = 1009,
+    MTLGPUFamilyApple9 API_AVAILABLE(macos(14.0)) = 1009,
     MTLGPUFamilyMac2 = 2002,
     MTLGPUFamilyCommon1 = 3001,
     MTLGPUFamilyCommon2 = 3002,
