@@ -12,7 +12,7 @@
  */
 #define _POSIX_C_SOURCE 200809L /* clock_gettime, getopt_long */
 
-#include <mnt/mnt.h>
+#include "nets.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -77,19 +77,6 @@ static void print(const bench *b, const char *what, const char *name, int64_t ba
 
 /* ---- networks ---- */
 
-static mnt_tensor *forward(const char *net, mnt_graph *g, mnt_tensor *x)
-{
-    if (strcmp(net, "mlp") == 0) {
-        x = mnt_relu(g, mnt_dense(g, mnt_flatten(g, x), 128, "fc1"));
-        return mnt_dense(g, x, 10, "fc2");
-    }
-    x = mnt_relu(g, mnt_conv_layer(g, x, 8, 5, 5, "conv1", NULL));
-    x = mnt_max_pool2d(g, x, NULL);
-    x = mnt_relu(g, mnt_conv_layer(g, x, 16, 5, 5, "conv2", NULL));
-    x = mnt_max_pool2d(g, x, NULL);
-    return mnt_dense(g, mnt_flatten(g, x), 10, "fc");
-}
-
 static void subject_close(subject *u)
 {
     mnt_graph_destroy(u->g);
@@ -110,13 +97,11 @@ static mnt_status subject_open(subject *u, const bench *b, const char *net, kind
         in.x = u->in = mnt_input(u->g, MNT_F32, MNT_SHAPE(batch, 1, 28, 28));
     else
         in = mnt_batch_input(u->g, b->train, batch);
-    u->logits = forward(net, u->g, in.x);
-    if (k == TRAIN) {
-        mnt_backward(u->g, mnt_cross_entropy(u->g, u->logits, in.y), NULL);
-        mnt_sgd(u->g, &MNT_SGD_DESC(.lr = 0.01f, .momentum = 0.9f));
-    } else {
+    u->logits = nets_forward(net, u->g, in.x);
+    if (k == TRAIN)
+        nets_train(u->g, u->logits, in.y, 0.01f);
+    else
         mnt_tensor_keep(u->logits);
-    }
     TRY(mnt_graph_compile(u->g));
 done:
     return st;

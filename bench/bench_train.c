@@ -6,7 +6,7 @@
  */
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
 
-#include <mnt/mnt.h>
+#include "nets.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,21 +17,6 @@
     if ((st = (call)) != MNT_OK)                                                       \
     goto done
 
-static mnt_tensor *mlp(mnt_graph *g, mnt_tensor *x)
-{
-    x = mnt_relu(g, mnt_dense(g, mnt_flatten(g, x), 128, "fc1"));
-    return mnt_dense(g, x, 10, "fc2");
-}
-
-static mnt_tensor *lenet(mnt_graph *g, mnt_tensor *x)
-{
-    x = mnt_relu(g, mnt_conv_layer(g, x, 8, 5, 5, "conv1", NULL));
-    x = mnt_max_pool2d(g, x, NULL);
-    x = mnt_relu(g, mnt_conv_layer(g, x, 16, 5, 5, "conv2", NULL));
-    x = mnt_max_pool2d(g, x, NULL);
-    return mnt_dense(g, mnt_flatten(g, x), 10, "fc");
-}
-
 static double now(void)
 {
     struct timespec t;
@@ -39,7 +24,7 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static mnt_status serve(mnt_device *dev, bool conv, int64_t batch, int64_t steps)
+static mnt_status serve(mnt_device *dev, const char *net, int64_t batch, int64_t steps)
 {
     mnt_status st;
     mnt_model *model = NULL;
@@ -51,10 +36,7 @@ static mnt_status serve(mnt_device *dev, bool conv, int64_t batch, int64_t steps
     TRY(mnt_dataset_shuffle(data, 1, 1));
     TRY(mnt_graph_create(&g, dev, model, NULL));
     mnt_batch b = mnt_batch_input(g, data, batch);
-    mnt_tensor *logits = conv ? lenet(g, b.x) : mlp(g, b.x);
-    mnt_tensor *loss = mnt_cross_entropy(g, logits, b.y);
-    mnt_backward(g, loss, NULL);
-    mnt_sgd(g, &MNT_SGD_DESC(.lr = 0.01f, .momentum = 0.9f));
+    nets_train(g, nets_forward(net, g, b.x), b.y, 0.01f);
     TRY(mnt_graph_compile(g));
     while (fgets(line, sizeof line, stdin)) {
         double start = now();
@@ -77,7 +59,7 @@ int main(int argc, char **argv)
     mnt_device *dev = NULL;
     mnt_status st = mnt_device_open(&dev, &MNT_DEVICE_DESC(.threads = atoi(argv[4])));
     if (st == MNT_OK)
-        st = serve(dev, strcmp(argv[1], "lenet") == 0, atoll(argv[2]), atoll(argv[3]));
+        st = serve(dev, argv[1], atoll(argv[2]), atoll(argv[3]));
     if (st)
         fprintf(stderr, "bench_train: %s\n", mnt_last_error(dev));
     mnt_device_close(dev);

@@ -32,6 +32,7 @@ static const char cases[] =
     "  --share I/N         every N-th case, from the I-th\n"
     "  --budget SECONDS    stop handing out cases then\n"
     "  --big               the contract's checks above 4 GiB too\n"
+    "  --repeat N          every configuration of a case N times (1)\n"
     "  --warm              no case of each op as the first thing of a process\n"
     "  --list              print the cases and stop\n\n";
 

@@ -35,6 +35,7 @@ static const struct option longopts[] = {
     { "out", required_argument, NULL, 'O' },
     { "big", no_argument, NULL, 'G' },
     { "warm", no_argument, NULL, 'w' },
+    { "repeat", required_argument, NULL, 'R' },
     { "quiet", no_argument, NULL, 'q' },
     { "verbose", no_argument, NULL, 'v' },
     { "table", no_argument, NULL, 'T' },
@@ -170,6 +171,8 @@ static parsed apply_choice(options *o, int letter, const char *name, const char 
         return read_small(name, s, 0, 1000000, &o->generated);
     case 'B':
         return read_int(name, s, 1, 1000000000, &o->budget);
+    case 'R':
+        return read_small(name, s, 1, 1000000, &o->repeat);
     case 'L':
         return read_int(name, s, 1, 1000000, &o->limit);
     default:
@@ -248,6 +251,7 @@ parsed options_parse(options *o, int argc, char **argv)
                     .row_op = MNT_OP_COUNT,
                     .seed = 1,
                     .generated = OPTIONS_GENERATED,
+                    .repeat = 1,
                     .limit = 120,
                     .share = 1,
                     .shares = 1,

@@ -32,7 +32,7 @@ typedef struct options {
     const char *force; /* NULL: every configuration that the backend lists */
     const char *mode;  /* "fused", "unfused", "eager"; NULL: all */
     uint64_t seed;
-    int generated;
+    int generated, repeat;
     int64_t budget, limit; /* seconds; budget 0: none */
     int share, shares;     /* the share-th of shares, from 1 */
     const char *out;

@@ -344,9 +344,10 @@ static void run_all(judge *j)
 {
     if (!run_reference(j))
         return;
-    for (int i = 0; i < j->job->configs->count; i++)
-        if (j->r->failures < REPORT_FAILURES)
-            run_config(j, i);
+    for (int n = 0; n < j->job->o->repeat; n++)
+        for (int i = 0; i < j->job->configs->count; i++)
+            if (j->r->failures < REPORT_FAILURES)
+                run_config(j, i);
 }
 
 /* Before the process has done anything else. */
