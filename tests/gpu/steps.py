@@ -171,24 +171,34 @@ def summed(jobs, tool):
     return ok(text, tool=tool, reports=reports, cases=cases, left=left)
 
 
-def reduced_cases(kit, part, parts):
+def once(line):
+    """The case with one replay; racecheck notes every access of every one."""
+    plain = line.split(" ")[0] not in ("graph", "contract") and "replays=" not in line
+    return line.rstrip("\n") + " replays=1\n" if plain else line
+
+
+def reduced_cases(kit, part, parts, change=str):
     """The options for every parts-th line of the reduced list, as a file."""
     path = kit.packed("reduced.cases")
     if kit.tiny or not os.path.exists(path):
         return ["--generated", "5", "--share", f"{part + 1}/{parts * 400}"]
     with open(path, encoding="utf-8") as f:
         lines = [x for x in f if x.strip() and not x.startswith("#")]
-    name = os.path.join(kit.folder("sanitize"), f"reduced.{part + 1}-{parts}.cases")
+    name = os.path.join(kit.folder("cases", kit.step), f"{part + 1}.cases")
     with open(name, "w", encoding="utf-8") as f:
-        f.writelines(lines[part::parts])
+        f.writelines(change(x) for x in lines[part::parts])
     return ["--cases", name]
 
 
 def reduced(kit, tool):
-    """A case for each kernel and each edge of it, under every configuration."""
+    """A case for each kernel and each edge of it, under every configuration; of
+    racecheck's, the fused ones, whose kernels the others have as well."""
     sanitizer(kit)
     n = width(kit, tool)
-    return judged(kit, tool, "reduced", [reduced_cases(kit, i, n) for i in range(n)])
+    slow = tool == "racecheck"
+    return judged(kit, tool, "reduced",
+                  [reduced_cases(kit, i, n, once if slow else str)
+                   + (["--mode", "fused"] if slow else []) for i in range(n)])
 
 
 def whole(kit, tool):
