@@ -77,7 +77,7 @@ def faults(dump):
     for kind, rest, (file, line, column) in Tree(dump.splitlines()):
         text = fault(kind, rest)
         if text and not file.startswith("entry-points") and \
-                not file.endswith((".cpp", "/metal_stdlib", "/target.h")):
+                not file.endswith((".cpp", "/metal_stdlib", "/atomic.h", "/target.h")):
             found[(file, line, column)] = text
     return [f"{file}:{line}:{column}: error: {text}"
             for (file, line, column), text in sorted(found.items())]

@@ -95,6 +95,7 @@ function(metalsim_image target)
         COMMAND ${CMAKE_C_COMPILER} -shared ${cpp}.o ${object} -o ${image}
         COMMAND ${Python3_EXECUTABLE} ${METALSIM_DIR}/tools/seal ${image}
         DEPENDS ${cpp} ${shim} ${METALSIM_ROOT}/shaders/shim/metal_stdlib
+            ${METALSIM_ROOT}/shaders/shim/atomic.h
             ${METALSIM_DIR}/tools/seal ${tools}/lint.py
         COMMENT "Shader image ${target}.metallib (${arg_KIND})" VERBATIM)
     add_custom_target(${target} ALL DEPENDS ${image})

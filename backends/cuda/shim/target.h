@@ -52,51 +52,17 @@ template <class T> MTL_FN T shuffle(T value, uint from)
         __nvvm_shfl_sync_idx_i32(~0u, __builtin_bit_cast(int, value), (int)from, 31));
 }
 
-#define MTL_ATOMIC_OPERATIONS(S, T)                                                    \
-    MTL_FN T atomic_load(const volatile S T *p)                                        \
-    {                                                                                  \
-        return __atomic_load_n((const volatile T *)p, __ATOMIC_RELAXED);               \
-    }                                                                                  \
-    MTL_FN void atomic_store(volatile S T *p, T x)                                     \
-    {                                                                                  \
-        __atomic_store_n((volatile T *)p, x, __ATOMIC_RELAXED);                        \
-    }                                                                                  \
-    MTL_FN T atomic_exchange(volatile S T *p, T x)                                     \
-    {                                                                                  \
-        return __atomic_exchange_n((volatile T *)p, x, __ATOMIC_RELAXED);              \
-    }                                                                                  \
-    MTL_FN bool atomic_compare_exchange(volatile S T *p, T *expected, T x)             \
-    {                                                                                  \
-        return __atomic_compare_exchange_n((volatile T *)p, expected, x, false,        \
-                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED);        \
-    }                                                                                  \
-    MTL_FN T atomic_add(volatile S T *p, T x)                                          \
-    {                                                                                  \
-        return __atomic_fetch_add((volatile T *)p, x, __ATOMIC_RELAXED);               \
-    }                                                                                  \
-    MTL_FN T atomic_and(volatile S T *p, T x)                                          \
-    {                                                                                  \
-        return __atomic_fetch_and((volatile T *)p, x, __ATOMIC_RELAXED);               \
-    }                                                                                  \
-    MTL_FN T atomic_or(volatile S T *p, T x)                                           \
-    {                                                                                  \
-        return __atomic_fetch_or((volatile T *)p, x, __ATOMIC_RELAXED);                \
-    }                                                                                  \
-    MTL_FN T atomic_min(volatile S T *p, T x)                                          \
-    {                                                                                  \
-        return __atomic_fetch_min((volatile T *)p, x, __ATOMIC_RELAXED);               \
-    }                                                                                  \
-    MTL_FN T atomic_max(volatile S T *p, T x)                                          \
-    {                                                                                  \
-        return __atomic_fetch_max((volatile T *)p, x, __ATOMIC_RELAXED);               \
-    }
-MTL_ATOMIC_OPERATIONS(device, int)
-MTL_ATOMIC_OPERATIONS(device, uint)
-MTL_ATOMIC_OPERATIONS(threadgroup, int)
-MTL_ATOMIC_OPERATIONS(threadgroup, uint)
-#undef MTL_ATOMIC_OPERATIONS
+template <class T> MTL_FN T fetch_min(volatile T *p, T x)
+{
+    return __atomic_fetch_min(p, x, __ATOMIC_RELAXED);
+}
+template <class T> MTL_FN T fetch_max(volatile T *p, T x)
+{
+    return __atomic_fetch_max(p, x, __ATOMIC_RELAXED);
+}
 } // namespace target
 } // namespace metal
+#include "atomic.h"
 
 /* ---- what the rewriter emits ---- */
 #define MTL_KERNEL static inline __attribute__((always_inline))

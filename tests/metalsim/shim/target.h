@@ -87,61 +87,26 @@ template <class T> MTL_FN T shuffle(T value, uint from MTL_SITE)
     return result;
 }
 
-#define MTL_ATOMIC_OPERATIONS(S, T)                                                    \
-    MTL_FN T atomic_load(const volatile S T *p)                                        \
-    {                                                                                  \
-        return __atomic_load_n((const volatile T *)p, __ATOMIC_RELAXED);               \
-    }                                                                                  \
-    MTL_FN void atomic_store(volatile S T *p, T x)                                     \
-    {                                                                                  \
-        __atomic_store_n((volatile T *)p, x, __ATOMIC_RELAXED);                        \
-    }                                                                                  \
-    MTL_FN T atomic_exchange(volatile S T *p, T x)                                     \
-    {                                                                                  \
-        return __atomic_exchange_n((volatile T *)p, x, __ATOMIC_RELAXED);              \
-    }                                                                                  \
-    MTL_FN bool atomic_compare_exchange(volatile S T *p, T *expected, T x)             \
-    {                                                                                  \
-        return __atomic_compare_exchange_n((volatile T *)p, expected, x, false,        \
-                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED);        \
-    }                                                                                  \
-    MTL_FN T atomic_add(volatile S T *p, T x)                                          \
-    {                                                                                  \
-        return __atomic_fetch_add((volatile T *)p, x, __ATOMIC_RELAXED);               \
-    }                                                                                  \
-    MTL_FN T atomic_and(volatile S T *p, T x)                                          \
-    {                                                                                  \
-        return __atomic_fetch_and((volatile T *)p, x, __ATOMIC_RELAXED);               \
-    }                                                                                  \
-    MTL_FN T atomic_or(volatile S T *p, T x)                                           \
-    {                                                                                  \
-        return __atomic_fetch_or((volatile T *)p, x, __ATOMIC_RELAXED);                \
-    }                                                                                  \
-    MTL_FN T atomic_min(volatile S T *p, T x)                                          \
-    {                                                                                  \
-        T old = __atomic_load_n((volatile T *)p, __ATOMIC_RELAXED);                    \
-        while (!__atomic_compare_exchange_n((volatile T *)p, &old, old < x ? old : x,  \
-                                            true, __ATOMIC_RELAXED,                    \
-                                            __ATOMIC_RELAXED)) {                       \
-        }                                                                              \
-        return old;                                                                    \
-    }                                                                                  \
-    MTL_FN T atomic_max(volatile S T *p, T x)                                          \
-    {                                                                                  \
-        T old = __atomic_load_n((volatile T *)p, __ATOMIC_RELAXED);                    \
-        while (!__atomic_compare_exchange_n((volatile T *)p, &old, old > x ? old : x,  \
-                                            true, __ATOMIC_RELAXED,                    \
-                                            __ATOMIC_RELAXED)) {                       \
-        }                                                                              \
-        return old;                                                                    \
+/* A watched image sees loads and exchanges, not the compiler's minimum. */
+template <class T> MTL_FN T fetch_min(volatile T *p, T x)
+{
+    T old = __atomic_load_n(p, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(p, &old, old < x ? old : x, true,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
-MTL_ATOMIC_OPERATIONS(device, int)
-MTL_ATOMIC_OPERATIONS(device, uint)
-MTL_ATOMIC_OPERATIONS(threadgroup, int)
-MTL_ATOMIC_OPERATIONS(threadgroup, uint)
-#undef MTL_ATOMIC_OPERATIONS
+    return old;
+}
+template <class T> MTL_FN T fetch_max(volatile T *p, T x)
+{
+    T old = __atomic_load_n(p, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(p, &old, old > x ? old : x, true,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+    return old;
+}
 } // namespace target
 } // namespace metal
+#include "atomic.h"
 
 /* ---- what the rewriter emits ---- */
 /* The hidden first parameter of a kernel. */
