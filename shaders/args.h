@@ -15,19 +15,19 @@
 #define MNT_ARGS_SCHEDULE 8
 
 /* What the host computes grids with. */
-#define MNT_GROUP        256 /* threads of a threadgroup, unless kernels.def says less */
-#define MNT_ITEMS        4   /* elements a thread of the elementwise kernels takes */
-#define MNT_ROW_LANES    32  /* threads that share a row or a sum */
-#define MNT_GROUP_ROWS   8   /* rows, or sums, of a threadgroup */
-#define MNT_COLUMNS      32 /* columns of a threadgroup, in kernels that take columns */
-#define MNT_SUM_BLOCK    4096 /* elements a block of rule D, positions a chunk of C6 */
-#define MNT_TREE_SAMPLES 64   /* samples a tree of C6 */
-#define MNT_BIAS_ROWS    64   /* rows a chunk of a [N, C] bias gradient */
-#define MNT_BIAS_PLANES  32  /* planes of a threadgroup, in bias_planes */
-#define MNT_BIAS_SEGMENT 144 /* elements of a plane that are staged at once */
-#define MNT_BIAS_COLUMNS 16  /* columns of a threadgroup, in bias_chunks */
-#define MNT_BIAS_CHUNKS  4   /* chunks of MNT_BIAS_ROWS rows of it */
-#define MNT_SAMPLES_COLUMNS 8 /* elements of a threadgroup, in sample_blocks */
+#define MNT_GROUP           256 /* threads of a threadgroup, unless kernels.def says less */
+#define MNT_ITEMS           4  /* elements a thread of the elementwise kernels takes */
+#define MNT_ROW_LANES       32 /* threads that share a row or a sum */
+#define MNT_GROUP_ROWS      8  /* rows, or sums, of a threadgroup */
+#define MNT_COLUMNS         32 /* columns of a threadgroup, in kernels that take columns */
+#define MNT_SUM_BLOCK       4096 /* elements a block of rule D, positions a chunk of C6 */
+#define MNT_TREE_SAMPLES    64   /* samples a tree of C6 */
+#define MNT_BIAS_ROWS       64   /* rows a chunk of a [N, C] bias gradient */
+#define MNT_BIAS_PLANES     32   /* planes of a threadgroup, in bias_planes */
+#define MNT_BIAS_SEGMENT    144 /* elements of a plane that are staged at once */
+#define MNT_BIAS_COLUMNS    16  /* columns of a threadgroup, in bias_chunks */
+#define MNT_BIAS_CHUNKS     4   /* chunks of MNT_BIAS_ROWS rows of it */
+#define MNT_SAMPLES_COLUMNS 8   /* elements of a threadgroup, in sample_blocks */
 
 /* Up to four operands over one index space, row-major; strides in elements, 0 where an
  * operand is stretched. The host merges dimensions where all operands allow it. */
@@ -176,6 +176,27 @@ typedef struct mnt_weight_args {
     int32_t rows, columns, pitch, plane;
     int32_t padded; /* taps can lie in the padding */
 } mnt_weight_args;
+
+#define MNT_TILE_GROUP  128  /* threads of a threadgroup, convolutions in tiles */
+#define MNT_TILE_FLOATS 6144 /* that it stages at a time, at most */
+/*
+ * A convolution in tiles. A quad is a square of 2x2 positions at even places: a pool's
+ * window, or what one thread makes of an image. A threadgroup makes quads_y x quads_x of
+ * them for `samples` samples and `blocks` register blocks of channels.
+ */
+typedef struct mnt_tile_args {
+    mnt_conv_args conv;
+    int32_t tiles_x, tiles_y; /* of a sample */
+    int32_t groups;           /* threadgroups, by channels, that share such a tile */
+    int32_t quads_x, quads_y, samples, blocks;
+    int32_t channels;    /* that are summed over: staged at a time */
+    int32_t rows, pitch; /* of a staged plane */
+    int32_t linear;      /* the planes are staged as they lie in memory */
+    /* 1 / what stands in the name, for small quotients */
+    float per_block, per_sample, per_line; /* threads; quads of a tile, of its row */
+    float per_channels, per_rows, per_pitch;
+    float per_tap; /* float4s of weights */
+} mnt_tile_args;
 
 /* Windows over planes of images: x [planes, h, w], windows [planes, oh, ow]. */
 typedef struct mnt_window_args {

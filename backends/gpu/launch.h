@@ -14,6 +14,7 @@
 #define GPU_FAMILIES(X)                                                                \
     X(matmul)                                                                          \
     X(conv_weight)                                                                     \
+    X(conv_tile)                                                                       \
     X(conv)                                                                            \
     X(pool)                                                                            \
     X(elementwise)                                                                     \

@@ -5,7 +5,7 @@
  * their tree (launch_reduce.c). Single dims are 32-bit in the kernels, so larger ones are
  * refused.
  */
-#include "launch.h"
+#include "launch_conv.h"
 
 #define MOST_DIM   (1 << 30)
 #define MOST_PARTS 32768 /* parts of a weight gradient that keep a GPU busy */
@@ -17,8 +17,8 @@ static int64_t positions(int64_t size, int64_t kernel, int stride, int pad,
     return room < 0 ? 0 : room / stride + 1;
 }
 
-static mnt_conv_args args_of(const mnt_args_conv *a, const mnt_operand *image,
-                             const mnt_operand *weight)
+mnt_conv_args gpu_conv_args(const mnt_args_conv *a, const mnt_operand *image,
+                            const mnt_operand *weight)
 {
     mnt_conv_args p = { .n = image->dim[0],
                         .c = (int32_t)image->dim[1],
@@ -43,8 +43,7 @@ static mnt_conv_args args_of(const mnt_args_conv *a, const mnt_operand *image,
     return p;
 }
 
-/* Whether every single dim but the number of samples fits 32 bits. */
-static bool fits(const mnt_operand *image, const mnt_operand *weight)
+bool gpu_conv_fits(const mnt_operand *image, const mnt_operand *weight)
 {
     for (int d = 0; d < 4; d++)
         if ((d > 0 && image->dim[d] > MOST_DIM) || weight->dim[d] > MOST_DIM)
@@ -54,22 +53,22 @@ static bool fits(const mnt_operand *image, const mnt_operand *weight)
 
 static bool accepts_forward(const mnt_cmd *cmd)
 {
-    return fits(&cmd->in[0], &cmd->in[1]);
+    return gpu_conv_fits(&cmd->in[0], &cmd->in[1]);
 }
 
 static bool accepts_dx(const mnt_cmd *cmd)
 {
-    return fits(&cmd->out[0], &cmd->in[1]);
+    return gpu_conv_fits(&cmd->out[0], &cmd->in[1]);
 }
 
 static bool accepts_dw(const mnt_cmd *cmd)
 {
-    return fits(&cmd->in[0], &cmd->out[0]);
+    return gpu_conv_fits(&cmd->in[0], &cmd->out[0]);
 }
 
 static bool accepts_pool_dx(const mnt_cmd *cmd)
 {
-    return fits(&cmd->out[0], &cmd->in[2]);
+    return gpu_conv_fits(&cmd->out[0], &cmd->in[2]);
 }
 
 /* ---- forward ---- */
@@ -95,14 +94,14 @@ static void emit_forward(gpu_emit *e, const mnt_cmd *cmd, mnt_conv_args *p,
 
 static void launch_forward(gpu_emit *e, const mnt_cmd *cmd)
 {
-    mnt_conv_args p = args_of(&cmd->args.conv, &cmd->in[0], &cmd->in[1]);
+    mnt_conv_args p = gpu_conv_args(&cmd->args.conv, &cmd->in[0], &cmd->in[1]);
     emit_forward(e, cmd, &p, &gpu_absent, &gpu_absent);
 }
 
-static void launch_block(gpu_emit *e, const mnt_cmd *cmd)
+mnt_conv_args gpu_conv_block_args(const mnt_cmd *cmd)
 {
     const mnt_args_block *a = &cmd->args.block;
-    mnt_conv_args p = args_of(&a->conv, &cmd->in[0], &cmd->in[1]);
+    mnt_conv_args p = gpu_conv_args(&a->conv, &cmd->in[0], &cmd->in[1]);
     p.relu = a->relu;
     p.pool_h = a->pool.kernel_h;
     p.pool_w = a->pool.kernel_w;
@@ -112,6 +111,12 @@ static void launch_block(gpu_emit *e, const mnt_cmd *cmd)
     p.pool_pad_w = a->pool.pad_w;
     p.yh = (int32_t)cmd->out[0].dim[2];
     p.yw = (int32_t)cmd->out[0].dim[3];
+    return p;
+}
+
+static void launch_block(gpu_emit *e, const mnt_cmd *cmd)
+{
+    mnt_conv_args p = gpu_conv_block_args(cmd);
     emit_forward(e, cmd, &p, &cmd->in[2], &cmd->out[1]);
 }
 
@@ -122,8 +127,8 @@ static void launch_dx(gpu_emit *e, const mnt_cmd *cmd)
 {
     bool pooled = cmd->op == MNT_OP_ID_conv2d_pool_dx;
     const mnt_operand *w = &cmd->in[pooled ? 2 : 1];
-    mnt_conv_args p =
-        args_of(pooled ? &cmd->args.block.conv : &cmd->args.conv, &cmd->out[0], w);
+    mnt_conv_args p = gpu_conv_args(pooled ? &cmd->args.block.conv : &cmd->args.conv,
+                                    &cmd->out[0], w);
     p.count = gpu_count(&cmd->out[0]);
     p.yh = (int32_t)cmd->in[0].dim[2];
     p.yw = (int32_t)cmd->in[0].dim[3];
@@ -154,7 +159,7 @@ static int samples_of(int64_t n, int64_t weights)
 static void emit_dw(gpu_emit *e, const mnt_cmd *cmd, const mnt_args_conv *a,
                     gpu_kernel kernel)
 {
-    mnt_conv_args p = args_of(a, &cmd->in[0], &cmd->out[0]);
+    mnt_conv_args p = gpu_conv_args(a, &cmd->in[0], &cmd->out[0]);
     p.count = gpu_count(&cmd->out[0]);
     p.yh = (int32_t)cmd->in[1].dim[2];
     p.yw = (int32_t)cmd->in[1].dim[3];
@@ -188,7 +193,7 @@ static bool accepts_winners(const mnt_cmd *cmd)
 {
     if (!accepts_dw(cmd) || cmd->in[2].dtype != MNT_U8)
         return false;
-    mnt_conv_args p = args_of(&cmd->args.block.conv, &cmd->in[0], &cmd->out[0]);
+    mnt_conv_args p = gpu_conv_args(&cmd->args.block.conv, &cmd->in[0], &cmd->out[0]);
     return (int64_t)p.oh * p.ow <= MNT_SUM_BLOCK;
 }
 
