@@ -142,11 +142,11 @@ static mnt_status rounds(const bench *b, const subject *u, sample *s)
     return st;
 }
 
-/* Single batches: 200 of them, or as many as fit into a second, at least 5. */
+/* Single batches: 200 of them, or as many as fit into 0.3 s, at least 5. */
 static bool more(const bench *b, const sample *s, double since)
 {
     int most = b->quick ? 5 : LATENCIES;
-    return s->count < 5 || (s->count < most && now() - since < 1.0);
+    return s->count < 5 || (s->count < most && now() - since < 0.3);
 }
 
 /* ---- what is timed ---- */

@@ -334,7 +334,7 @@ STEPS += [
     ("bench.device", lambda kit: bench_device(kit, kit.backend, "bench.device", []), 120),
     ("bench.thread", lambda kit: bench_device(
         kit, "cpu", "bench.thread",
-        ["--threads", "1", "--rounds", "3", "--what", "epoch,infer"]), 120),
+        ["--threads", "1", "--rounds", "1", "--what", "epoch,infer"]), 120),
     ("peers.torch", of(peers, "peers_torch.py"), 240),
     ("peers.jax", of(peers, "peers_jax.py"), 300),
 ]
