@@ -24,10 +24,12 @@
 #define MNT_TREE_SAMPLES    64   /* samples a tree of C6 */
 #define MNT_BIAS_ROWS       64   /* rows a chunk of a [N, C] bias gradient */
 #define MNT_BIAS_PLANES     32   /* planes of a threadgroup, in bias_planes */
-#define MNT_BIAS_SEGMENT    144 /* elements of a plane that are staged at once */
-#define MNT_BIAS_COLUMNS    16  /* columns of a threadgroup, in bias_chunks */
-#define MNT_BIAS_CHUNKS     4   /* chunks of MNT_BIAS_ROWS rows of it */
-#define MNT_SAMPLES_COLUMNS 8   /* elements of a threadgroup, in sample_blocks */
+#define MNT_BIAS_SEGMENT    144  /* elements of a plane that are staged at once */
+#define MNT_BIAS_COLUMNS    16   /* columns of a threadgroup, in bias_chunks */
+#define MNT_BIAS_CHUNKS     4    /* chunks of MNT_BIAS_ROWS rows of it */
+#define MNT_SAMPLES_COLUMNS 8    /* elements of a threadgroup, in sample_blocks */
+#define MNT_ENTROPY_ROWS    1024 /* at most, in loss_group.metal */
+#define MNT_ENTROPY_WIDTH   16   /* elements of a row */
 
 /* Up to four operands over one index space, row-major; strides in elements, 0 where an
  * operand is stretched. The host merges dimensions where all operands allow it. */
@@ -50,8 +52,10 @@ typedef struct mnt_gather_args {
     int64_t count; /* elements of y */
     int64_t width; /* elements of a row */
     int64_t rows;  /* of the table */
-    int32_t unit;  /* as in mnt_cast_args */
-    int32_t unused;
+    int64_t indices;
+    int32_t unit;      /* as in mnt_cast_args */
+    int32_t guarded;   /* there is a fault word */
+    uint32_t kind, id; /* its words 0 and 1 */
 } mnt_gather_args;
 
 /* The lowest i < count with index[i] outside [0, limit) goes into the fault word. */
@@ -134,9 +138,6 @@ typedef struct mnt_product_args {
     int64_t a_batch, a_row, a_step;
     int64_t b_batch, b_step, b_column;
     int32_t bias, relu;
-    int32_t a_vector, b_vector; /* four neighbours in memory may be loaded as one */
-    int32_t y_vector;           /* or stored */
-    int32_t unused;
 } mnt_product_args;
 
 /* Convolutions and what is fused with them. Single dims are below 2^30, so that sums of
@@ -174,7 +175,10 @@ typedef struct mnt_weight_args {
     int32_t channels; /* of a threadgroup's block */
     int32_t samples;  /* of a part: 1, 2, 4 or 8 */
     int32_t rows, columns, pitch, plane;
-    int32_t padded; /* taps can lie in the padding */
+    int32_t padded;             /* taps can lie in the padding */
+    int32_t blocks_c, blocks_o; /* of channels, in a group */
+    /* 2^32 over a divisor, rounded up; 0: the divisor is 1. */
+    uint32_t by_columns, by_rows, by_taps, by_kw, by_windows, by_two_lines;
 } mnt_weight_args;
 
 #define MNT_TILE_GROUP  128  /* threads of a threadgroup, convolutions in tiles */

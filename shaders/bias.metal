@@ -2,12 +2,16 @@
 /*
  * Bias gradients from threadgroup memory, and the sum over samples that ends them and the
  * weight gradients (rules C2, C3, C6). What a chain adds up is loaded by all threads of
- * the group, neighbours along memory, and then walked by one of them.
+ * the group, neighbours along memory, and then walked by one of them. A load that is not
+ * wanted reads the first element: conditional ones would be waited for one by one.
  */
 #include "common.h"
 
 #define PLANES_LANES (MNT_GROUP / MNT_BIAS_PLANES) /* threads that load a plane */
 #define PLANES_PITCH (MNT_BIAS_SEGMENT + 1)        /* odd: 32 chains in 32 banks */
+#define PLANES_BATCH (MNT_BIAS_SEGMENT / PLANES_LANES)
+
+#define CHUNKS_LOADS (MNT_BIAS_ROWS * MNT_BIAS_CHUNKS * MNT_BIAS_COLUMNS / MNT_GROUP)
 
 /* Place of element i of block order in two lines of w elements. */
 static inline uint bias_in_lines(uint i, uint w, bool two)
@@ -19,8 +23,9 @@ static inline uint bias_in_lines(uint i, uint w, bool two)
 }
 
 /*
- * The sums of planes of h w elements, 32 planes a threadgroup, in chunks of 4096
- * positions; in block order, or row-major where a plane holds the winners of a pool.
+ * The sums of planes of h w elements, 32 planes a threadgroup: in block order, in chunks
+ * of 4096 positions, or row-major where a plane holds the winners of a pool, fewer than
+ * 4096 (the host sees to that).
  * Thread t loads of plane t / 8; the first 32 threads walk a plane each and write its
  * sum. A segment is as many whole pairs of lines as fit, so that block order stays inside
  * it (the host sees to it that one pair fits), or any elements of a row-major plane.
@@ -38,35 +43,39 @@ kernel void bias_planes(device const float *dy [[buffer(0)]],
     uint pair = p.in_blocks != 0 ? max(2 * w, 1u) : 1;
     uint segment = MNT_BIAS_SEGMENT / pair * pair;
     bool walks = tid < MNT_BIAS_PLANES && first_plane + tid < p.planes;
-    device const float *from = dy + (first_plane + loads) * count;
     bool in = first_plane + loads < p.planes;
+    device const float *from = dy + (in ? first_plane + loads : 0) * count;
     float y = 0.0f, s = 0.0f;
     uint left = MNT_SUM_BLOCK; /* of the chunk */
     for (uint first = 0; first < count; first += segment) {
         uint length = min(segment, count - first);
-        if (in)
-#pragma unroll 6
-            for (uint i = lane; i < length; i += PLANES_LANES)
-                staged[loads * PLANES_PITCH + i] = from[first + i];
+        float v[PLANES_BATCH];
+#pragma unroll
+        for (uint b = 0; b < PLANES_BATCH; b++) {
+            uint i = lane + b * PLANES_LANES;
+            v[b] = from[in && i < length ? first + i : 0];
+        }
+#pragma unroll
+        for (uint b = 0; b < PLANES_BATCH; b++)
+            staged[loads * PLANES_PITCH + lane + b * PLANES_LANES] = v[b];
         threadgroup_barrier(mem_flags::mem_threadgroup);
         if (walks) {
             threadgroup const float *plane = staged + tid * PLANES_PITCH;
-            for (uint line = 0; line < length; line += pair) {
+            if (p.in_blocks == 0)
+#pragma unroll 8
+                for (uint i = 0; i < length; i++)
+                    s = s + plane[i];
+            for (uint line = 0; p.in_blocks != 0 && line < length; line += pair) {
                 uint end = min(pair, length - line);
-                if (pair == 1)
-                    end = length;
                 for (uint i = 0; i < end; i++) {
                     if (left == 0) {
                         y = y + s;
                         s = 0.0f;
                         left = MNT_SUM_BLOCK;
                     }
-                    uint at = pair == 1 ? i : bias_in_lines(i, w, end > w);
-                    s = s + plane[line + at];
+                    s = s + plane[line + bias_in_lines(i, w, end > w)];
                     left--;
                 }
-                if (pair == 1)
-                    break;
             }
         }
         threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -95,12 +104,16 @@ kernel void bias_chunks(device const float *dy [[buffer(0)]],
     int64_t c = int64_t(group - block * across) * MNT_BIAS_COLUMNS + column;
     int64_t first = int64_t(block) * (MNT_BIAS_CHUNKS * MNT_BIAS_ROWS);
     bool in = c < p.columns;
+    float v[CHUNKS_LOADS];
 #pragma unroll
-    for (uint i = 0; i < MNT_BIAS_ROWS * MNT_BIAS_CHUNKS * MNT_BIAS_COLUMNS / MNT_GROUP;
-         i++) {
+    for (uint i = 0; i < CHUNKS_LOADS; i++) {
+        int64_t row = first + worker + i * (MNT_GROUP / MNT_BIAS_COLUMNS);
+        v[i] = dy[in && row < p.rows ? row * p.columns + c : 0];
+    }
+#pragma unroll
+    for (uint i = 0; i < CHUNKS_LOADS; i++) {
         uint row = worker + i * (MNT_GROUP / MNT_BIAS_COLUMNS);
-        staged[(row + row / MNT_BIAS_ROWS) * MNT_BIAS_COLUMNS + column] =
-            in && first + row < p.rows ? dy[(first + row) * p.columns + c] : 0.0f;
+        staged[(row + row / MNT_BIAS_ROWS) * MNT_BIAS_COLUMNS + column] = v[i];
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
     int64_t start = first + int64_t(worker) * MNT_BIAS_ROWS;
@@ -142,17 +155,17 @@ kernel void sample_blocks(device const float *parts [[buffer(0)]],
     uint column = tid % columns, worker = tid / columns;
     int64_t i = int64_t(group) * columns + column;
     bool in = i < p.size;
-    uint each = min(uint(p.width), 8u); /* leaves a thread */
-    uint joined = uint(p.width) / each; /* threads a tree */
+    uint each = min(uint(p.width), 8u);       /* leaves a thread */
+    uint joined = max(uint(p.width) / 8, 1u); /* threads a tree */
     float y = 0.0f;
     for (int64_t base = 0; base < p.leaves; base += workers * each) {
         int64_t first = base + worker * each;
         float v[8];
 #pragma unroll
-        for (uint k = 0; k < 8; k++)
-            v[k] = in && k < each && first + k < p.leaves
-                       ? parts[(first + k) * p.size + i]
-                       : 0.0f;
+        for (uint k = 0; k < 8; k++) {
+            bool there = in && k < each && first + k < p.leaves;
+            v[k] = parts[there ? (first + k) * p.size + i : 0];
+        }
 #pragma unroll
         for (uint h = 1; h < 8; h *= 2)
 #pragma unroll

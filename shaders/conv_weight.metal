@@ -17,6 +17,12 @@
 #define WEIGHT_BATCH  4 /* loads that a thread has on their way at once */
 #define WEIGHT_LEVELS 3 /* of the tree over a part's samples: at most 8 */
 
+/* a / d for a below 2^16; `inverse` from the host: 2^32 / d rounded up, 0 where d is 1. */
+static inline uint weight_quotient(uint a, uint inverse)
+{
+    return inverse == 0 ? a : mulhi(a, inverse);
+}
+
 /* What a threadgroup works on. */
 struct weight_place {
     int64_t first, end, leaf; /* samples, and the part that they make */
@@ -31,15 +37,14 @@ static inline weight_place weight_place_of(constant mnt_weight_args &p, uint gro
                                            uint row)
 {
     weight_place at;
-    uint blocks_o = uint(p.o_group + WEIGHT_ROWS - 1) / WEIGHT_ROWS;
-    uint blocks_c = uint(p.c_group + p.channels - 1) / uint(p.channels);
-    uint rest = group / blocks_o;
+    uint blocks_o = uint(p.blocks_o), blocks_c = uint(p.blocks_c);
+    uint rest = blocks_o > 1 ? group / blocks_o : group;
     at.o = int32_t((group - rest * blocks_o) * WEIGHT_ROWS + row);
     at.in = at.o < p.o_group;
-    group = rest / blocks_c;
+    group = blocks_c > 1 ? rest / blocks_c : rest;
     at.c = int32_t(rest - group * blocks_c) * p.channels;
     at.channels = min(p.channels, p.c_group - at.c);
-    rest = group / uint(p.groups);
+    rest = p.groups > 1 ? group / uint(p.groups) : group;
     at.group = int32_t(group - rest * uint(p.groups));
     at.leaf = rest;
     at.first = at.leaf * p.samples;
@@ -47,7 +52,9 @@ static inline weight_place weight_place_of(constant mnt_weight_args &p, uint gro
     return at;
 }
 
-/* The block's channels of one sample, with their padding, line by line. All threads. */
+/* The block's channels of one sample, with their padding, line by line. All threads. A
+ * load that is not wanted reads the first pixel: conditional ones would be waited for one
+ * by one. */
 static inline void weight_stage_image(constant mnt_weight_args &p,
                                       device const float *image, int32_t channels,
                                       threadgroup float *staged, uint tid)
@@ -57,20 +64,22 @@ static inline void weight_stage_image(constant mnt_weight_args &p,
     for (uint base = tid; base < count; base += MNT_GROUP * WEIGHT_BATCH) {
         float v[WEIGHT_BATCH];
         uint to[WEIGHT_BATCH];
+        bool real[WEIGHT_BATCH];
 #pragma unroll
         for (uint b = 0; b < WEIGHT_BATCH; b++) {
             uint e = base + b * MNT_GROUP;
-            uint line = e / columns, c = line / rows;
+            uint line = weight_quotient(e, p.by_columns);
+            uint c = weight_quotient(line, p.by_rows);
             uint x = e - line * columns, y = line - c * rows;
             int iy = int(y) - p.pad_h, ix = int(x) - p.pad_w;
-            bool in = e < count && iy >= 0 && iy < p.h && ix >= 0 && ix < p.w;
+            real[b] = e < count && iy >= 0 && iy < p.h && ix >= 0 && ix < p.w;
             to[b] = c * uint(p.plane) + y * uint(p.pitch) + x;
-            v[b] = in ? image[(int64_t(c) * p.h + iy) * p.w + ix] : 0.0f;
+            v[b] = image[real[b] ? (int64_t(c) * p.h + iy) * p.w + ix : 0];
         }
 #pragma unroll
         for (uint b = 0; b < WEIGHT_BATCH; b++)
             if (base + b * MNT_GROUP < count)
-                staged[to[b]] = v[b];
+                staged[to[b]] = real[b] ? v[b] : 0.0f;
     }
 }
 
@@ -89,7 +98,7 @@ struct weight_positions {
                 thread uint &window) const
     {
         uint ow = uint(p.ow), oh = uint(p.oh);
-        uint by = k / (2 * ow), rest = k - by * 2 * ow;
+        uint by = weight_quotient(k, p.by_two_lines), rest = k - by * 2 * ow;
         uint oy = 2 * by, ox = rest;
         if (oy + 1 < oh) {
             uint bx = rest / 4, q = rest % 4;
@@ -110,7 +119,8 @@ struct weight_winners {
                 thread uint &window) const
     {
         int64_t i = plane * p.list + k;
-        uint q = winner[i], py = k / uint(p.yw), px = k - py * uint(p.yw);
+        uint q = winner[i], py = weight_quotient(k, p.by_windows);
+        uint px = k - py * uint(p.yw);
         window = weight_window(p, 2 * py + q / 2, 2 * px + q % 2);
         return dy[i];
     }
@@ -219,8 +229,8 @@ static inline void weight_part(constant mnt_weight_args &p, List list,
     uint tap[taps];
 #pragma unroll
     for (int t = 0; t < taps; t++) {
-        uint e = lane + uint(t) * WEIGHT_LANES, c = e / kernel_taps;
-        uint i = (e - c * kernel_taps) / uint(p.kw);
+        uint e = lane + uint(t) * WEIGHT_LANES, c = weight_quotient(e, p.by_taps);
+        uint i = weight_quotient(e - c * kernel_taps, p.by_kw);
         uint j = e - c * kernel_taps - i * uint(p.kw);
         tap[t] = e < count
                      ? c * uint(p.plane) + i * uint(p.dilation_h) * uint(p.pitch) +

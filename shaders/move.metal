@@ -130,30 +130,63 @@ kernel void cast_flat(device const From *x [[buffer(0)]], device To *y [[buffer(
     }
 }
 
+/* The lowest bad index goes into the fault word, unless an earlier command wrote one. All
+ * threads of one group; `lowest` has MNT_GROUP elements. */
+static inline void report_index(device const int32_t *index, int64_t count,
+                                int64_t limit, device uint32_t *fault, uint32_t kind,
+                                uint32_t id, threadgroup int64_t *lowest, uint tid)
+{
+    int64_t bad = first_outside(index, count, limit, tid);
+    bad = group_lowest(lowest, tid, bad);
+    if (tid == 0 && bad < count && fault[0] == 0) {
+        fault[1] = id;
+        fault[2] = uint32_t(bad);
+        fault[3] = uint32_t(index[bad]);
+        fault[0] = kind;
+    }
+}
+
 /*
- * y[i, k] = table[index[i], k]; zeros where the index is out of the table, which the
- * kernel index_fault then reports. Reads are bounded by that check.
+ * y[i, k] = table[index[i], k]; zeros where the index is out of the table, which the first
+ * threadgroup then reports. Reads are bounded by that check. A thread's indices, then its
+ * elements, are on their way together: elements that are not there read the first.
  */
 template <typename From, typename To>
 kernel void gather(device const From *table [[buffer(0)]],
                    device const int32_t *index [[buffer(1)]],
-                   device To *y [[buffer(2)]],
-                   constant mnt_gather_args &p [[buffer(3)]],
+                   device To *y [[buffer(2)]], device uint32_t *fault [[buffer(3)]],
+                   constant mnt_gather_args &p [[buffer(4)]],
                    uint group [[threadgroup_position_in_grid]],
                    uint tid [[thread_index_in_threadgroup]])
 {
+    threadgroup int64_t lowest[MNT_GROUP];
     int64_t first = int64_t(group) * (MNT_GROUP * MNT_ITEMS) + tid;
+    int64_t column[MNT_ITEMS];
+    int32_t from[MNT_ITEMS];
+    From v[MNT_ITEMS];
+#pragma unroll
+    for (int k = 0; k < MNT_ITEMS; k++) {
+        int64_t i = lesser(first + k * MNT_GROUP, p.count - 1);
+        int64_t row = quotient(i, p.width);
+        column[k] = i - row * p.width;
+        from[k] = index[row];
+    }
+#pragma unroll
+    for (int k = 0; k < MNT_ITEMS; k++) {
+        bool in = from[k] >= 0 && from[k] < p.rows;
+        v[k] = p.rows > 0 ? table[in ? from[k] * p.width + column[k] : 0] : From(0);
+    }
+#pragma unroll
     for (int k = 0; k < MNT_ITEMS; k++) {
         int64_t i = first + k * MNT_GROUP;
-        if (i >= p.count)
-            return;
-        int64_t row = quotient(i, p.width);
-        int64_t from = index[row];
         To r = To(0);
-        if (from >= 0 && from < p.rows)
-            convert(r, table[from * p.width + (i - row * p.width)], p.unit);
-        y[i] = r;
+        if (from[k] >= 0 && from[k] < p.rows)
+            convert(r, v[k], p.unit);
+        if (i < p.count)
+            y[i] = r;
     }
+    if (group == 0 && p.guarded != 0)
+        report_index(index, p.indices, p.rows, fault, p.kind, p.id, lowest, tid);
 }
 
 template [[host_name("cast_u8_f32")]] kernel decltype(cast_flat<uint8_t, float>)
@@ -186,24 +219,14 @@ template [[host_name("gather_i32_u8")]] kernel decltype(gather<int32_t, uint8_t>
 template [[host_name(
     "gather_f32_u8")]] kernel decltype(gather<float, uint8_t>) gather<float, uint8_t>;
 
-/*
- * One threadgroup. Each thread finds the lowest bad index of those 256 apart, a tree the
- * lowest of all; thread 0 writes the fault word unless an earlier command did.
- */
+/* The report alone. One threadgroup. */
 kernel void index_fault(device const int32_t *index [[buffer(0)]],
                         device uint32_t *fault [[buffer(1)]],
                         constant mnt_fault_args &p [[buffer(2)]],
                         uint tid [[thread_index_in_threadgroup]])
 {
     threadgroup int64_t lowest[MNT_GROUP];
-    int64_t bad = first_outside(index, p.count, p.limit, tid);
-    bad = group_lowest(lowest, tid, bad);
-    if (tid == 0 && bad < p.count && fault[0] == 0) {
-        fault[1] = p.id;
-        fault[2] = uint32_t(bad);
-        fault[3] = uint32_t(index[bad]);
-        fault[0] = p.kind;
-    }
+    report_index(index, p.count, p.limit, fault, p.kind, p.id, lowest, tid);
 }
 
 /*

@@ -17,83 +17,136 @@ static inline float product_end(constant mnt_product_args &p, device const float
     return p.relu != 0 && v <= 0.0f ? 0.0f : v;
 }
 
-/* Which tile of which product a threadgroup makes; tiles of one product row-major. */
+/* Which tile of which product a threadgroup makes; tiles of one product row-major. There
+ * are fewer than 2^31 tiles, so their numbers are 32-bit: a division of 64 bits is long. */
 struct product_place {
     int64_t batch, row, column; /* of the tile's first element */
 };
 
-static inline product_place product_tile_at(constant mnt_product_args &p, int64_t group,
-                                            int64_t tile)
+static inline product_place product_tile_at(constant mnt_product_args &p, uint group,
+                                            int tile)
 {
-    int64_t across = quotient(p.n + tile - 1, tile);
-    int64_t down = quotient(p.m + tile - 1, tile);
-    int64_t line = quotient(group, across);
+    uint across = uint((p.n + tile - 1) / tile);
+    uint line = group / across, batch = 0, row = line;
+    if (p.batches > 1) {
+        uint down = uint((p.m + tile - 1) / tile);
+        batch = line / down;
+        row = line - batch * down;
+    }
     product_place at;
-    at.batch = quotient(line, down);
-    at.row = (line - at.batch * down) * tile;
-    at.column = (group - line * across) * tile;
+    at.batch = batch;
+    at.row = int64_t(row) * tile;
+    at.column = int64_t(group - line * across) * tile;
     return at;
 }
 
-/* An operand as a tile sees it: lines are rows of op(a), or columns of op(b). One of the
- * strides is 1. */
-struct product_side {
-    device const float *from; /* the tile's first line at k = 0 */
-    int64_t line, step;       /* strides: to the next line, to the next k */
-    int64_t lines;            /* of the operand, from the tile's first on */
-    bool vector;              /* four neighbours may be loaded as one vector */
+/* How an operand's neighbours in memory lie, and whether four of them may be loaded as
+ * one. A constant of the kernel: with code for several ways loads wait for each other. */
+enum {
+    PRODUCT_ANY = 0,   /* known at run time; loaded one by one */
+    PRODUCT_STEPS = 1, /* along k, in vectors */
+    PRODUCT_LINES = 2  /* along the lines, in vectors */
 };
 
+/*
+ * A thread's share of an operand's tile, `tile` lines of `depth` steps: vectors of four
+ * neighbours in memory. Lines are rows of op(a), or columns of op(b); neighbours lie along
+ * k where the stride between steps is 1, else along the lines, where that stride is 1.
+ */
+struct product_side {
+    device const float *safe; /* the tile's first element */
+    device const float *from; /* the share's first, at k = 0; maybe past the end */
+    int64_t step;             /* stride to the next step of k */
+    int64_t next;             /* stride to the share's next vector */
+    int line, k;              /* of the share's first element, in the tile */
+    int lines;                /* of the tile that exist */
+    bool along_k;
+};
+
+template <int layout> static inline bool product_along_k(product_side s)
+{
+    return layout == PRODUCT_ANY ? s.along_k : layout == PRODUCT_STEPS;
+}
+
+/* Thread t of tile depth / 4 / `vectors` threads. */
+template <int tile, int depth, int vectors, int layout>
+static inline product_side product_side_of(device const float *from, int64_t line,
+                                           int64_t step, int64_t lines, uint t)
+{
+    product_side s;
+    s.along_k = step == 1;
+    bool along_k = product_along_k<layout>(s);
+    s.line = int(along_k ? t / (depth / 4) : t % (tile / 4) * 4);
+    s.k = int(along_k ? t % (depth / 4) * 4 : t / (tile / 4));
+    s.lines = int(lesser(lines, tile));
+    s.safe = from;
+    s.from = from + s.line * line + s.k * step;
+    s.step = step;
+    s.next = along_k ? tile / vectors * line : depth / vectors * step;
+    return s;
+}
+
+template <int tile, int depth, int vectors, int layout>
 static inline product_side product_rows(constant mnt_product_args &p, product_place at,
-                                        device const float *a)
+                                        device const float *a, uint t)
 {
-    product_side s;
-    s.from = a + at.batch * p.a_batch + at.row * p.a_row;
-    s.line = p.a_row;
-    s.step = p.a_step;
-    s.lines = p.m - at.row;
-    s.vector = p.a_vector != 0;
-    return s;
+    return product_side_of<tile, depth, vectors, layout>(
+        a + at.batch * p.a_batch + at.row * p.a_row, p.a_row, p.a_step, p.m - at.row,
+        t);
 }
 
+template <int tile, int depth, int vectors, int layout>
 static inline product_side product_columns(constant mnt_product_args &p,
-                                           product_place at, device const float *b)
+                                           product_place at, device const float *b,
+                                           uint t)
 {
-    product_side s;
-    s.from = b + at.batch * p.b_batch + at.column * p.b_column;
-    s.line = p.b_column;
-    s.step = p.b_step;
-    s.lines = p.n - at.column;
-    s.vector = p.b_vector != 0;
-    return s;
+    return product_side_of<tile, depth, vectors, layout>(
+        b + at.batch * p.b_batch + at.column * p.b_column, p.b_column, p.b_step,
+        p.n - at.column, t);
 }
 
-/* Four elements along k, from (line, k) on; zeros past the last line and from `end` on. */
-static inline float4 product_four_steps(product_side s, int64_t line, int64_t k,
-                                        int64_t end)
+/* Elements of the share's i-th vector that exist, of the `left` steps from there on: 4 or
+ * more, less, or none. */
+template <int tile, int depth, int vectors, int layout>
+static inline int product_exist(product_side s, int i, int left)
 {
-    device const float *from = s.from + line * s.line + k;
-    bool in = line < s.lines;
-    if (s.vector && in && k + 4 <= end)
+    bool along_k = product_along_k<layout>(s);
+    int line = s.line + (along_k ? i * (tile / vectors) : 0);
+    int k = s.k + (along_k ? 0 : i * (depth / vectors));
+    bool in = line < s.lines && k < left;
+    if (layout != PRODUCT_ANY)
+        return in ? 4 : 0;
+    return in ? (along_k ? left - k : s.lines - line) : 0;
+}
+
+/*
+ * The share's i-th vector at step k of the operand. Loads are never conditional, or each
+ * would be waited for before the next begins: what does not exist is read where something
+ * does, and product_mask() drops it when it is stored. The four of a vector exist together
+ * or not at all, since lines and chunks are multiples of four then.
+ */
+template <int tile, int depth, int vectors, int layout>
+static inline float4 product_fetch(product_side s, int i, int64_t k, int left)
+{
+    int exist = product_exist<tile, depth, vectors, layout>(s, i, left);
+    device const float *from = exist > 0 ? s.from + k * s.step + i * s.next : s.safe;
+    if (layout != PRODUCT_ANY)
         return *(device const float4 *)from;
-    float4 v = float4(0.0f);
-    for (int c = 0; c < 4; c++)
-        if (in && k + c < end)
-            v[c] = from[c];
+    float4 v;
+    v[0] = from[0];
+    v[1] = from[exist > 1 ? 1 : 0];
+    v[2] = from[exist > 2 ? 2 : 0];
+    v[3] = from[exist > 3 ? 3 : 0];
     return v;
 }
 
-/* Four lines from `line` on at k, likewise. */
-static inline float4 product_four_lines(product_side s, int64_t line, int64_t k,
-                                        int64_t end)
+template <int tile, int depth, int vectors, int layout>
+static inline float4 product_mask(product_side s, int i, int left, float4 v)
 {
-    device const float *from = s.from + k * s.step + line;
-    if (s.vector && k < end && line + 4 <= s.lines)
-        return *(device const float4 *)from;
-    float4 v = float4(0.0f);
+    int exist = product_exist<tile, depth, vectors, layout>(s, i, left);
+#pragma unroll
     for (int c = 0; c < 4; c++)
-        if (k < end && line + c < s.lines)
-            v[c] = from[c];
+        v[c] = exist > c ? v[c] : 0.0f;
     return v;
 }
 

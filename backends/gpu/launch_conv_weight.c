@@ -57,15 +57,31 @@ static bool lay_out(mnt_weight_args *p)
     p->pitch = (int32_t)pitch;
     p->plane = (int32_t)plane;
     p->channels = (int32_t)channels;
+    p->blocks_c = (int32_t)gpu_groups(p->c_group, channels);
+    p->blocks_o = (int32_t)gpu_groups(p->o_group, ROWS);
     return true;
+}
+
+/* What weight_quotient() takes. */
+static uint32_t inverse(int64_t divisor)
+{
+    return divisor <= 1 ? 0 : (uint32_t)(((1ll << 32) + divisor - 1) / divisor);
+}
+
+static void invert(mnt_weight_args *p)
+{
+    p->by_columns = inverse(p->columns);
+    p->by_rows = inverse(p->rows);
+    p->by_taps = inverse((int64_t)p->kh * p->kw);
+    p->by_kw = inverse(p->kw);
+    p->by_windows = inverse(p->yw);
+    p->by_two_lines = inverse(2 * (int64_t)p->ow);
 }
 
 /* Threadgroups of a part. */
 static int64_t blocks_of(const mnt_weight_args *p)
 {
-    return (int64_t)(gpu_groups(p->c_group, p->channels) *
-                     gpu_groups(p->o_group, ROWS)) *
-           p->groups;
+    return (int64_t)p->blocks_c * p->blocks_o * p->groups;
 }
 
 /* False: not for these kernels. Operands x, dy -> dw, or x, dy, winners -> dw. */
@@ -137,6 +153,7 @@ static void launch(gpu_emit *e, const mnt_cmd *cmd)
     while (p.samples > 1 &&
            (int64_t)gpu_groups(p.n, p.samples) * blocks_of(&p) < FULL_GRID)
         p.samples /= 2;
+    invert(&p);
     int64_t leaves = (int64_t)gpu_groups(p.n, p.samples);
     uint64_t parts = gpu_scratch(e, (uint64_t)(leaves * p.weights) * sizeof(float));
     gpu_dispatch *d =

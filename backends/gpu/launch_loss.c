@@ -149,6 +149,32 @@ static void launch_both_narrow(gpu_emit *e, const mnt_cmd *cmd)
     emit_both(e, cmd, GPU_KERNEL_entropy_both_narrow, true);
 }
 
+/* One threadgroup for all rows: of few elements each, and few of them. */
+static bool accepts_group(const mnt_cmd *cmd)
+{
+    mnt_rows_args a = rows_of(cmd);
+    return a.rows <= MNT_ENTROPY_ROWS && a.width >= 1 && a.width <= MNT_ENTROPY_WIDTH;
+}
+
+/* Operands logits, labels, fault -> loss, fault, or logits, labels, dloss, fault -> loss,
+ * dlogits, fault. */
+static void launch_group(gpu_emit *e, const mnt_cmd *cmd)
+{
+    bool both = cmd->op == MNT_OP_ID_cross_entropy_both;
+    const mnt_operand *fault = &cmd->out[both ? 2 : 1];
+    mnt_rows_args a = rows_of(cmd);
+    a.guarded = fault->buffer != NULL;
+    gpu_dispatch *d = gpu_dispatch_add(
+        e, both ? GPU_KERNEL_entropy_group_both : GPU_KERNEL_entropy_group_loss, 1);
+    gpu_bind(d, &cmd->in[0]);
+    gpu_bind(d, &cmd->in[1]);
+    gpu_bind(d, both ? &cmd->in[2] : &gpu_absent);
+    gpu_bind(d, &cmd->out[0]);
+    gpu_bind(d, both ? &cmd->out[1] : &gpu_absent);
+    gpu_bind(d, fault);
+    gpu_args(d, &a, sizeof a);
+}
+
 static void emit_accuracy(gpu_emit *e, const mnt_cmd *cmd, gpu_kernel kernel,
                           bool narrow)
 {
@@ -158,8 +184,13 @@ static void emit_accuracy(gpu_emit *e, const mnt_cmd *cmd, gpu_kernel kernel,
     gpu_dispatch *d = gpu_dispatch_add(e, kernel, groups);
     gpu_bind(d, &cmd->in[0]);
     gpu_bind(d, &cmd->in[1]);
-    gpu_bind_scratch(d, counts);
+    if (groups == 1)
+        gpu_bind(d, &cmd->out[0]);
+    else
+        gpu_bind_scratch(d, counts);
     gpu_args(d, &a, sizeof a);
+    if (groups == 1)
+        return;
     a.rows = (int64_t)groups;
     d = gpu_dispatch_add(e, GPU_KERNEL_accuracy_total, 1);
     gpu_bind_scratch(d, counts);
@@ -186,6 +217,8 @@ static void launch_accuracy_narrow(gpu_emit *e, const mnt_cmd *cmd)
 const gpu_launcher gpu_launch_loss[] = {
     ROWS(softmax, launch_softmax),
     ROWS(softmax_grad, launch_softmax_grad),
+    { MNT_OP_ID_cross_entropy, "group", accepts_group, launch_group, NULL },
+    { MNT_OP_ID_cross_entropy_both, "group", accepts_group, launch_group, NULL },
     ROWS(cross_entropy, launch_loss),
     ROWS(cross_entropy_grad, launch_grad),
     ROWS(cross_entropy_both, launch_both),

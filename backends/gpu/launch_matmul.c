@@ -27,29 +27,39 @@ static mnt_product_args args_of(const mnt_cmd *cmd)
     return p;
 }
 
+/* Whether lines of the operands are such that vectors of four neighbours begin at
+ * multiples of four elements: each line, each product of a batch and, along k, each chunk.
+ * Not by strides: those of a single column are 1 both ways. */
+static bool in_fours(const mnt_cmd *cmd)
+{
+    const mnt_args_matmul *m = &cmd->args.matmul;
+    mnt_product_args p = args_of(cmd);
+    bool along_k = p.k % 4 == 0 && (p.chunk % 4 == 0 || p.chunk >= p.k);
+    bool a = m->ta ? p.m % 4 == 0 : along_k;
+    bool b = m->tb ? along_k : p.n % 4 == 0;
+    return a && b && !(m->ta && m->tb);
+}
+
+/* Offsets are known when a command is launched. */
 static bool aligned(const mnt_operand *o)
 {
     return o->offset % 16 == 0;
 }
 
-/* Whether vectors of four neighbours begin at multiples of 16 bytes: each line of the
- * operand, each product of a batch and, along k, each chunk does. */
-static void find_vectors(mnt_product_args *p, const mnt_cmd *cmd)
+/* Which of a kernel's forms: any operands, or vectors by what is transposed. */
+enum { ANY, NN, NT, TN };
+
+static int form_of(const mnt_cmd *cmd)
 {
-    bool chunks = p->chunk % 4 == 0 || p->chunk >= p->k;
-    int64_t a_line = p->a_step == 1 ? p->a_row : p->a_step;
-    int64_t b_line = p->b_step == 1 ? p->b_column : p->b_step;
-    p->a_vector = aligned(&cmd->in[0]) && a_line % 4 == 0 && p->a_batch % 4 == 0 &&
-                  (p->a_step != 1 || chunks);
-    p->b_vector = aligned(&cmd->in[1]) && b_line % 4 == 0 && p->b_batch % 4 == 0 &&
-                  (p->b_step != 1 || chunks);
-    p->y_vector = aligned(&cmd->out[0]) && p->n % 4 == 0;
+    const mnt_args_matmul *m = &cmd->args.matmul;
+    if (!in_fours(cmd) || !aligned(&cmd->in[0]) || !aligned(&cmd->in[1]))
+        return ANY;
+    return m->ta ? TN : m->tb ? NT : NN;
 }
 
 static void emit(gpu_emit *e, const mnt_cmd *cmd, gpu_kernel kernel, uint64_t groups)
 {
     mnt_product_args p = args_of(cmd);
-    find_vectors(&p, cmd);
     gpu_dispatch *d = gpu_dispatch_add(e, kernel, groups);
     gpu_bind(d, &cmd->in[0]);
     gpu_bind(d, &cmd->in[1]);
@@ -72,6 +82,12 @@ static bool accepts_steps(const mnt_cmd *cmd)
 }
 
 /* Many elements, and enough tiles for a GPU. */
+static bool accepts_big(const mnt_cmd *cmd)
+{
+    mnt_product_args p = args_of(cmd);
+    return accepts_steps(cmd) && in_fours(cmd) && p.n % 4 == 0 && p.k > 0;
+}
+
 static bool prefers_big(const mnt_cmd *cmd)
 {
     mnt_product_args p = args_of(cmd);
@@ -80,10 +96,12 @@ static bool prefers_big(const mnt_cmd *cmd)
 
 static void launch_big(gpu_emit *e, const mnt_cmd *cmd)
 {
-    /* The tile's sums are begun by the first step of k. */
-    mnt_product_args p = args_of(cmd);
-    if (p.k > 0)
-        emit(e, cmd, GPU_KERNEL_product_big, tiles(cmd, 128));
+    static const gpu_kernel kernel[] = { [NN] = GPU_KERNEL_product_big_nn,
+                                         [NT] = GPU_KERNEL_product_big_nt,
+                                         [TN] = GPU_KERNEL_product_big_tn };
+    int form = form_of(cmd);
+    if (form != ANY && aligned(&cmd->out[0]))
+        emit(e, cmd, kernel[form], tiles(cmd, 128));
     else
         emit(e, cmd, GPU_KERNEL_product_block, tiles(cmd, 64));
 }
@@ -91,18 +109,32 @@ static void launch_big(gpu_emit *e, const mnt_cmd *cmd)
 /* Few elements: as many threads as there are chunks share a sum. */
 static bool prefers_split(const mnt_cmd *cmd)
 {
-    return tiles(cmd, 64) < 128;
+    return tiles(cmd, 64) < 96;
 }
+
+#define SPLIT(name)                                                                    \
+    {                                                                                  \
+        [ANY] = GPU_KERNEL_product_split_##name,                                       \
+        [NN] = GPU_KERNEL_product_split_##name##_nn,                                   \
+        [NT] = GPU_KERNEL_product_split_##name##_nt,                                   \
+        [TN] = GPU_KERNEL_product_split_##name##_tn                                    \
+    }
 
 static void launch_split(gpu_emit *e, const mnt_cmd *cmd)
 {
+    static const gpu_kernel wide[] = SPLIT(wide), one[] = SPLIT(1), two[] = SPLIT(2),
+                            four[] = SPLIT(4);
     mnt_product_args p = args_of(cmd);
     uint64_t chunks = gpu_groups(p.k, p.chunk);
-    emit(e, cmd,
-         chunks > 2   ? GPU_KERNEL_product_split_4
-         : chunks > 1 ? GPU_KERNEL_product_split_2
-                      : GPU_KERNEL_product_split_1,
-         tiles(cmd, 16));
+    int form = form_of(cmd);
+    if (chunks <= 1 && tiles(cmd, 32) >= 64)
+        emit(e, cmd, wide[form], tiles(cmd, 32));
+    else
+        emit(e, cmd,
+             (chunks <= 1   ? one
+              : chunks == 2 ? two
+                            : four)[form],
+             tiles(cmd, 16));
 }
 
 /* Below, too few threadgroups are there to hide how long each one takes. */
@@ -135,7 +167,7 @@ static void launch_ref(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 #define ROWS(op)                                                                       \
-    { MNT_OP_ID_##op, "big", accepts_steps, launch_big, prefers_big },                 \
+    { MNT_OP_ID_##op, "big", accepts_big, launch_big, prefers_big },                   \
         { MNT_OP_ID_##op, "split", NULL, launch_split, prefers_split },                \
         { MNT_OP_ID_##op, "block", accepts_steps, launch_block, prefers_block },       \
         { MNT_OP_ID_##op, "tile", accepts_steps, launch_tile, prefers_tile },          \

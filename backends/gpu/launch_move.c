@@ -121,19 +121,25 @@ static gpu_kernel gather_kernel(mnt_dtype from, mnt_dtype to)
 static void launch_gather(gpu_emit *e, const mnt_cmd *cmd)
 {
     const mnt_operand *table = &cmd->in[0], *y = &cmd->out[0];
+    const mnt_operand *fault = &cmd->out[1];
     mnt_gather_args args = { .count = gpu_count(y),
                              .width = gpu_dims(y, 1, y->ndim),
                              .rows = table->dim[0],
-                             .unit = cmd->args.cast.unit };
+                             .indices = y->dim[0],
+                             .unit = cmd->args.cast.unit,
+                             .guarded = fault->buffer != NULL,
+                             .kind = MNT_FAULT_INDEX,
+                             .id = cmd->id };
     gpu_dispatch *d = gpu_dispatch_add(e, gather_kernel(table->dtype, y->dtype),
                                        gpu_groups(args.count, MNT_GROUP * MNT_ITEMS));
     gpu_bind(d, table);
     gpu_bind(d, &cmd->in[1]);
     gpu_bind(d, y);
+    gpu_bind(d, fault);
     gpu_args(d, &args, sizeof args);
-    if (y->dim[0] > 0 && cmd->out[1].buffer)
-        gpu_dispatch_fault(e, cmd, &cmd->in[1], args.rows, MNT_FAULT_INDEX,
-                           &cmd->out[1]);
+    /* Rows of no elements still have indices. */
+    if (args.count == 0 && y->dim[0] > 0 && fault->buffer)
+        gpu_dispatch_fault(e, cmd, &cmd->in[1], args.rows, MNT_FAULT_INDEX, fault);
 }
 
 void gpu_dispatch_fault(gpu_emit *e, const mnt_cmd *cmd, const mnt_operand *index,
