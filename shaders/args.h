@@ -181,8 +181,9 @@ typedef struct mnt_weight_args {
     uint32_t by_columns, by_rows, by_taps, by_kw, by_windows, by_two_lines;
 } mnt_weight_args;
 
-#define MNT_TILE_GROUP  128  /* threads of a threadgroup, convolutions in tiles */
-#define MNT_TILE_FLOATS 6144 /* that it stages at a time, at most */
+#define MNT_TILE_GROUP   128  /* threads of a threadgroup, convolutions in tiles */
+#define MNT_TILE_FLOATS  6144 /* that it stages at a time, at most */
+#define MNT_TILE_WINDOWS 7168 /* the same, of windows with one winner each */
 /*
  * A convolution in tiles. A quad is a square of 2x2 positions at even places: a pool's
  * window, or what one thread makes of an image. A threadgroup makes quads_y x quads_x of

@@ -98,7 +98,7 @@ conv_dx_tile(device const float *dy [[buffer(0)]], device const float *w [[buffe
                    2 * (at.y + p.pad_h / 2) - (K - 1),
                    2 * (at.x + p.pad_w / 2) - (K - 1), tid);
         tile_weights<taps_back<K>>(t, w + int64_t(first) * p.c * (K * K), staged, 4,
-                                   K * K, K * K, at.channel, p.c, count, tid);
+                                   K * K, at.channel, p.c, count * K * K, 0, tid);
         threadgroup_barrier(mem_flags::mem_threadgroup);
         if (!at.active)
             continue;
@@ -131,17 +131,31 @@ CONV_DX_TILE(5)
 /* ---- behind a 2x2 pool ---- */
 
 /*
- * A block of positions is a window with one winner, so a quad sees (K + 1) / 2 windows each
- * way and one value in each. Which taps it meets depends on the winner; the weights have a
- * margin of zeros all around, (K + 2) x (K + 2) taps a channel, so that a pixel the winner
- * does not touch reads a zero there.
+ * A block of positions is a window with one winner, and many windows hold a zero. So here
+ * 32 neighbouring threads share their windows, and what they skip or look up is the same
+ * for all of them: they are the four pixels of a quad by 8 channels, each for the
+ * TILE_QUADS x TILE_QUADS quads of a unit.
+ *
+ *   thread % 8          channel
+ *   thread / 8 % 4      pixel of the quad, row-major
+ *   thread / 32         unit: tile, sample
+ *
+ * A winner moves the taps that a pixel meets by its place in the window. Around the taps
+ * lies a margin of zeros for winners that do not touch the pixel: a column on the left,
+ * which closes the line before, and a line above, which closes the channel before.
  */
+#define TILE_QUADS 3
+
 template <int K> struct taps_wide {
+    /* Taps from line to line: the four pixels of 8 channels lie in 32 banks. */
+    static constexpr constant int line = K == 1 ? 2 : 6;
+    static constexpr constant int taps = (K + 1) * line;
+    static constexpr constant int after = line + 1; /* zeros behind the last channel */
+
     static int64_t at(constant mnt_conv_args &p, int e)
     {
-        const int wide = K + 2;
-        int o = e / (wide * wide), tap = e % (wide * wide);
-        int i = tap / wide - 1, j = tap % wide - 1;
+        int o = e / taps, tap = e % taps;
+        int i = tap / line - 1, j = tap % line - 1;
         if (i < 0 || i >= K || j < 0 || j >= K)
             return -1;
         return int64_t(o) * p.c * (K * K) + i * K + j;
@@ -149,14 +163,14 @@ template <int K> struct taps_wide {
 };
 
 /*
- * Windows [sample][t.channels][t.rows][t.pitch] from channel `first` on; (y, x) is the first
- * window's place. Each is the bits of dy and by how many float4s the winner's taps lie
- * before those of position (0, 0); windows that do not exist hold +0.
+ * Windows [sample][t.channels][t.rows][t.pitch] from channel `first` on; (y, x) is the
+ * first window's place. Each is the bits of dy and by how many floats the winner's taps
+ * lie before those of position (0, 0); windows that do not exist hold +0.
  */
 static inline void tile_windows(constant mnt_tile_args &t, device const float *dy,
                                 device const uint8_t *winner, threadgroup uint2 *to,
                                 tile_place at, int first, int count, int y, int x,
-                                int wide, int line, uint tid)
+                                int line, uint tid)
 {
     constant mnt_conv_args &p = t.conv;
     int64_t plane = int64_t(p.yh) * p.yw, base = (at.n * p.o + first) * plane;
@@ -184,38 +198,54 @@ static inline void tile_windows(constant mnt_tile_args &t, device const float *d
             int i = e + q * MNT_TILE_GROUP;
             if (i < size)
                 to[i] = uint2(as_type<uint>(v[q]),
-                              uint((index[q] / 2 * wide + index[q] % 2) * line));
+                              uint((index[q] / 2 * line + index[q] % 2) * 8));
         }
     }
 }
 
-/* s with the terms of one output channel: a value of each window. */
+/* The sums of a thread: its pixel in each quad of the unit. */
+struct tile_unit {
+    float v[TILE_QUADS][TILE_QUADS];
+};
+
+/* s with the terms of one output channel. Window (wy, wx) of those that the unit sees
+ * reaches the quads at most (K - 1) / 2 above and left of it. */
 template <int K>
-static inline void tile_winners(thread tile_sums<4> &s, threadgroup const uint2 *from,
-                                int pitch, threadgroup const float4 *weights, int line)
+static inline void tile_winners(thread tile_unit &s, threadgroup const uint2 *from,
+                                int pitch, threadgroup const float *weights)
 {
-    const int wide = K + 2, across = (K + 1) / 2;
-    uint2 e[across * across];
+    const int reach = (K - 1) / 2, across = TILE_QUADS + reach;
 #pragma unroll
-    for (int i = 0; i < across * across; i++)
-        e[i] = from[i / across * pitch + i % across];
+    for (int wy = 0; wy < across; wy++) {
+        uint2 e[across];
 #pragma unroll
-    for (int i = 0; i < across * across; i++) {
-        int u = i / across, v = i % across;
-        float d = as_type<float>(e[i].x);
-        threadgroup const float4 *w =
-            weights + ((K - 2 * u) * wide + K - 2 * v) * line - int(e[i].y);
+        for (int wx = 0; wx < across; wx++)
+            e[wx] = from[wy * pitch + wx];
 #pragma unroll
-        for (int pixel = 0; pixel < 4; pixel++) {
-            float4 tap = w[(pixel / 2 * wide + pixel % 2) * line];
+        for (int wx = 0; wx < across; wx++) {
+            float d = as_type<float>(e[wx].x);
+            if (d == 0.0f)
+                continue;
+            threadgroup const float *w = weights - int(e[wx].y);
 #pragma unroll
-            for (int k = 0; k < 4; k++)
-                s.v[pixel][k] = fma(d, tap[k], s.v[pixel][k]);
+            for (int y = 0; y < TILE_QUADS; y++)
+#pragma unroll
+                for (int x = 0; x < TILE_QUADS; x++) {
+                    int i = reach - (wy - y), j = reach - (wx - x);
+                    if (i < 0 || i > reach || j < 0 || j > reach)
+                        continue;
+                    s.v[y][x] =
+                        fma(d, w[(2 * i * taps_wide<K>::line + 2 * j) * 8], s.v[y][x]);
+                }
         }
     }
 }
 
-/* dy, winner [n, o, yh, yw], w [o, c, K, K] -> dx [n, c, h, w]; as conv_dx_tile. */
+/*
+ * dy, winner [n, o, yh, yw], w [o, c, K, K] -> dx [n, c, h, w]. Of the arguments, quads_y
+ * and quads_x count units here, and a block is 8 channels. Writes are bounded by h, w
+ * and c.
+ */
 template <int K>
 kernel void conv_dx_winners(device const float *dy [[buffer(0)]],
                             device const uint8_t *winner [[buffer(1)]],
@@ -225,46 +255,63 @@ kernel void conv_dx_winners(device const float *dy [[buffer(0)]],
                             uint group [[threadgroup_position_in_grid]],
                             uint tid [[thread_index_in_threadgroup]])
 {
-    threadgroup float4 staged[MNT_TILE_FLOATS / 4];
-    const int taps = (K + 2) * (K + 2);
+    threadgroup float4 staged[MNT_TILE_WINDOWS / 4];
     constant mnt_conv_args &p = t.conv;
-    tile_place at = tile_at(t, group, tid, 4);
-    int line = tile_line(t, 4);
+    const int line = taps_wide<K>::line, taps = taps_wide<K>::taps;
+    const int after = taps_wide<K>::after, reach = (K - 1) / 2;
+    tile_place at = tile_at(t, group, tid / 32, 8);
     threadgroup uint2 *windows =
-        (threadgroup uint2 *)(staged + t.channels * taps * line);
-    tile_sums<4> sum, s;
-    tile_clear(sum);
-    tile_clear(s);
+        (threadgroup uint2 *)(staged + (t.channels * taps + after) * 2);
+    int first_y = TILE_QUADS * at.y + p.pad_h / 2; /* quads */
+    int first_x = TILE_QUADS * at.x + p.pad_w / 2;
+    int a = int(tid / 16 % 2), b = int(tid / 8 % 2), k = int(tid % 8);
+    tile_unit sum, s;
+#pragma unroll
+    for (int i = 0; i < TILE_QUADS * TILE_QUADS; i++)
+        sum.v[i / TILE_QUADS][i % TILE_QUADS] = s.v[i / TILE_QUADS][i % TILE_QUADS] =
+            0.0f;
     int left = p.chunk;
     for (int first = 0; first < p.o; first += t.channels) {
         int count = min(t.channels, p.o - first);
         if (first > 0)
             threadgroup_barrier(mem_flags::mem_threadgroup);
-        tile_windows(t, dy, winner, windows, at, first, count,
-                     at.y + p.pad_h / 2 - (K - 1) / 2, at.x + p.pad_w / 2 - (K - 1) / 2,
-                     K + 2, line, tid);
-        tile_weights<taps_wide<K>>(t, w + int64_t(first) * p.c * (K * K), staged, 4,
-                                   K * K, taps, at.channel, p.c, count, tid);
+        tile_windows(t, dy, winner, windows, at, first, count, first_y - reach,
+                     first_x - reach, line, tid);
+        tile_weights<taps_wide<K>>(t, w + int64_t(first) * p.c * (K * K), staged, 8,
+                                   K * K, at.channel, p.c, count * taps, after, tid);
         threadgroup_barrier(mem_flags::mem_threadgroup);
         if (!at.active)
             continue;
         threadgroup const uint2 *from = windows +
                                         at.own_sample * t.channels * t.rows * t.pitch +
-                                        at.own_y * t.pitch + at.own_x;
+                                        TILE_QUADS * (at.own_y * t.pitch + at.own_x);
+        threadgroup const float *weights =
+            (threadgroup const float *)staged + ((a + 1) * line + b + 1) * 8 + k;
         for (int c = 0; c < count; c++) {
             tile_winners<K>(s, from + c * t.rows * t.pitch, t.pitch,
-                            staged + at.own_block + c * taps * line, line);
-            if (--left == 0) {
-                tile_add(sum, s);
-                left = p.chunk;
+                            weights + c * taps * 8);
+            if (--left > 0 && first + c + 1 < p.o)
+                continue;
+#pragma unroll
+            for (int i = 0; i < TILE_QUADS * TILE_QUADS; i++) {
+                int y = i / TILE_QUADS, x = i % TILE_QUADS;
+                sum.v[y][x] = sum.v[y][x] + s.v[y][x];
+                s.v[y][x] = 0.0f;
             }
+            left = p.chunk;
         }
     }
-    if (!at.active)
+    if (!at.active || at.channel + k >= p.c)
         return;
-    if (left != p.chunk)
-        tile_add(sum, s);
-    tile_pixels(p, dx, at, sum);
+    int64_t plane = (at.n + at.own_sample) * p.c + at.channel + k;
+#pragma unroll
+    for (int i = 0; i < TILE_QUADS * TILE_QUADS; i++) {
+        int y = i / TILE_QUADS, x = i % TILE_QUADS;
+        int iy = 2 * (first_y + TILE_QUADS * at.own_y + y) - p.pad_h + a;
+        int ix = 2 * (first_x + TILE_QUADS * at.own_x + x) - p.pad_w + b;
+        if (iy >= 0 && iy < p.h && ix >= 0 && ix < p.w)
+            dx[(plane * p.h + iy) * p.w + ix] = sum.v[y][x];
+    }
 }
 
 #define CONV_DX_WINNERS(k)                                                             \

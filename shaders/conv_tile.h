@@ -161,17 +161,17 @@ static inline int tile_line(constant mnt_tile_args &t, int m)
 }
 
 /*
- * Weights [channel summed][tap][channel made] as float4s, of `count` of the t.channels
- * channels that are summed over, `taps` each. Tap e of them all lies at
- * w[Taps::at(e)], or is +0 where that is negative; `made` channels lie `stride` apart, the
- * first that is wanted is `channel`.
+ * Weights [channel summed][tap][channel made] as float4s: `count` taps of all channels
+ * that are summed over, then `after` zeros. Tap e lies at w[Taps::at(e)], or is +0 where
+ * that is negative; made channels lie `stride` apart, `made` in all, the first that is
+ * wanted is `channel`.
  */
 template <typename Taps>
 static inline void tile_weights(constant mnt_tile_args &t, device const float *w,
-                                threadgroup float4 *to, int m, int64_t stride, int taps,
-                                int channel, int made, int count, uint tid)
+                                threadgroup float4 *to, int m, int64_t stride,
+                                int channel, int made, int count, int after, uint tid)
 {
-    int line = tile_line(t, m), size = count * taps * line;
+    int line = tile_line(t, m), size = (count + after) * line;
     for (int first = int(tid); first < size; first += 4 * MNT_TILE_GROUP) {
         float4 v[4];
 #pragma unroll
@@ -179,7 +179,7 @@ static inline void tile_weights(constant mnt_tile_args &t, device const float *w
             int i = min(first + q * MNT_TILE_GROUP, size - 1);
             int e = tile_quotient(i, t.per_tap), c = channel + 4 * (i - e * line);
             int64_t tap = Taps::at(t.conv, e), at = tap + c * stride;
-            int left = tap >= 0 ? made - c : 0;
+            int left = tap >= 0 && e < count ? made - c : 0;
 #pragma unroll
             for (int k = 0; k < 4; k++) {
                 float f = w[left > k ? at : 0];

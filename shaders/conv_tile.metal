@@ -216,8 +216,8 @@ conv_tile(device const float *x [[buffer(0)]], device const float *w [[buffer(1)
         tile_image(t, x, image, at, p.c, p.h, p.w, first, count, 2 * at.y - p.pad_h,
                    2 * at.x - p.pad_w, tid);
         tile_weights<taps_forward>(t, w + int64_t(first) * K * K, staged, M,
-                                   int64_t(p.c) * K * K, K * K, at.channel, p.o, count,
-                                   tid);
+                                   int64_t(p.c) * K * K, at.channel, p.o, count * K * K,
+                                   0, tid);
         threadgroup_barrier(mem_flags::mem_threadgroup);
         if (!at.active)
             continue;

@@ -11,6 +11,8 @@
 
 #define MOST_ACROSS 16 /* quads of a tile in a row */
 #define MOST_BLOCKS 4  /* register blocks of a threadgroup */
+#define UNIT        3  /* quads of a unit, each way */
+#define UNITS       4  /* of a threadgroup */
 
 /* What a kernel makes of a plane of quads. */
 typedef struct problem {
@@ -18,8 +20,7 @@ typedef struct problem {
     int32_t summed, made; /* channels */
     int32_t block;        /* channels of a register block */
     int32_t taps;         /* staged, of one channel summed and one made */
-    int32_t scale, halo;  /* a staged plane has scale quads + halo elements */
-    int32_t words;        /* of an element of it */
+    int32_t halo;         /* a staged plane has 2 quads + halo elements */
 } problem;
 
 static int32_t pieces(int32_t size, int32_t each)
@@ -54,7 +55,7 @@ static int32_t pitch_of(int32_t width, int32_t quads)
 /* Channels that can be staged at a time. */
 static int32_t staged(const mnt_tile_args *t, const problem *m)
 {
-    int32_t plane = t->rows * t->pitch * m->words;
+    int32_t plane = t->rows * t->pitch;
     int32_t channels =
         MNT_TILE_FLOATS / (t->blocks * m->block * m->taps + t->samples * plane);
     return least(channels, m->summed);
@@ -70,8 +71,7 @@ static double cost(const mnt_tile_args *t, const problem *m)
     double groups =
         (double)gpu_groups(t->conv.n, t->samples) * t->tiles_x * t->tiles_y * t->groups;
     double sums = (double)m->summed * t->conv.kh * t->conv.kw * m->block * 4;
-    /* Threads share rows of planes by 16; windows cost two loads each. */
-    double line = m->words == 1 ? 16 * pieces(t->pitch, 16) : 3 * t->pitch;
+    double line = 16 * pieces(t->pitch, 16); /* 16 threads share a row */
     double moved = (double)m->summed *
                    (line * t->samples * t->rows + t->blocks * m->block * m->taps);
     double each = sums + moved / 4 + 2000.0 * pieces(m->summed, channels) + 600;
@@ -87,10 +87,8 @@ static void place(mnt_tile_args *t, const problem *m, int32_t blocks, int32_t x,
     t->quads_y = y;
     t->tiles_x = pieces(m->across, x);
     t->tiles_y = pieces(m->down, y);
-    t->rows = m->scale * y + m->halo;
-    t->pitch = m->scale * x + m->halo;
-    if (m->words == 1)
-        t->pitch = pitch_of(t->pitch, x);
+    t->rows = 2 * y + m->halo;
+    t->pitch = pitch_of(2 * x + m->halo, x);
     int64_t samples = MNT_TILE_GROUP / (blocks * x * y);
     t->samples = (int32_t)(samples < t->conv.n ? samples : t->conv.n);
 }
@@ -114,12 +112,8 @@ static double fit(mnt_tile_args *best, const problem *m)
     return least_cost;
 }
 
-/* What follows from the tiles. */
-static void finish(mnt_tile_args *t, const problem *m)
+static void reciprocals(mnt_tile_args *t, int32_t block)
 {
-    t->channels = even(m->summed, staged(t, m));
-    if (t->channels < 1)
-        t->channels = 1;
     int32_t quads = t->quads_y * t->quads_x;
     t->per_block = 1.0f / (float)(t->samples * quads);
     t->per_sample = 1.0f / (float)quads;
@@ -127,7 +121,16 @@ static void finish(mnt_tile_args *t, const problem *m)
     t->per_channels = 1.0f / (float)t->channels;
     t->per_rows = 1.0f / (float)t->rows;
     t->per_pitch = 1.0f / (float)t->pitch;
-    t->per_tap = 1.0f / (float)(t->blocks * m->block / 4);
+    t->per_tap = 1.0f / (float)(t->blocks * block / 4);
+}
+
+/* What follows from the tiles. */
+static void finish(mnt_tile_args *t, const problem *m)
+{
+    t->channels = even(m->summed, staged(t, m));
+    if (t->channels < 1)
+        t->channels = 1;
+    reciprocals(t, m->block);
 }
 
 static uint64_t threadgroups(const mnt_tile_args *t)
@@ -184,9 +187,7 @@ static void emit_forward(gpu_emit *e, const mnt_cmd *cmd, mnt_tile_args *t,
                   .made = p->o,
                   .block = 8,
                   .taps = p->kh * p->kw,
-                  .scale = 2,
-                  .halo = p->kh - 1,
-                  .words = 1 };
+                  .halo = p->kh - 1 };
     mnt_tile_args narrow = *t;
     double wide_cost = fit(t, &m);
     m.block = 4;
@@ -246,39 +247,73 @@ static int32_t quads(int32_t size, int32_t pad)
     return size > 0 ? (pad + size - 1) / 2 - pad / 2 + 1 : 0;
 }
 
-/* Operands dy, w -> dx, or dy, winners, w -> dx. */
 static void launch_dx(gpu_emit *e, const mnt_cmd *cmd)
 {
-    bool pooled = cmd->op == MNT_OP_ID_conv2d_pool_dx;
-    const mnt_operand *w = &cmd->in[pooled ? 2 : 1];
-    mnt_tile_args t = { .conv = gpu_conv_args(pooled ? &cmd->args.block.conv
-                                                     : &cmd->args.conv,
-                                              &cmd->out[0], w) };
+    mnt_tile_args t = { .conv =
+                            gpu_conv_args(&cmd->args.conv, &cmd->out[0], &cmd->in[1]) };
+    mnt_conv_args *p = &t.conv;
+    p->count = gpu_count(&cmd->out[0]);
+    if (p->count == 0)
+        return;
+    problem m = { .across = quads(p->w, p->pad_w),
+                  .down = quads(p->h, p->pad_h),
+                  .summed = p->o > 0 ? p->o : 1,
+                  .made = p->c,
+                  .block = 4,
+                  .taps = p->kh * p->kw,
+                  .halo = p->kh - 1 };
+    fit(&t, &m);
+    finish(&t, &m);
+    gpu_dispatch *d = gpu_dispatch_add(e, of_size(p->kh, GPU_KERNEL_conv_dx_tile_1, 1),
+                                       threadgroups(&t));
+    gpu_bind(d, &cmd->in[0]);
+    gpu_bind(d, &cmd->in[1]);
+    gpu_bind(d, &cmd->out[0]);
+    gpu_args(d, &t, sizeof t);
+}
+
+/* Units of 3x3 quads: two each way where the image has as many, the rest of a
+ * threadgroup's four from other samples. Weights have margins as the kernel says. */
+static void fit_units(mnt_tile_args *t)
+{
+    mnt_conv_args *p = &t->conv;
+    int32_t across = quads(p->w, p->pad_w), down = quads(p->h, p->pad_h);
+    int32_t reach = (p->kh - 1) / 2, line = p->kh == 1 ? 2 : 6;
+    t->quads_x = across > UNIT ? 2 : 1;
+    t->quads_y = down > UNIT ? 2 : 1;
+    t->tiles_x = pieces(across, UNIT * t->quads_x);
+    t->tiles_y = pieces(down, UNIT * t->quads_y);
+    t->samples = UNITS / (t->quads_x * t->quads_y);
+    if (t->samples > p->n)
+        t->samples = (int32_t)p->n;
+    t->blocks = 1;
+    t->groups = pieces(p->c, 8);
+    t->rows = UNIT * t->quads_y + reach;
+    t->pitch = UNIT * t->quads_x + reach;
+    int32_t taps = (p->kh + 1) * line;
+    int32_t room = (MNT_TILE_WINDOWS - 8 * (line + 1)) /
+                   (8 * taps + 2 * t->samples * t->rows * t->pitch);
+    t->channels = p->o > 0 ? even(p->o, room) : 1;
+    reciprocals(t, 8);
+}
+
+/* Operands dy, winners, w -> dx. */
+static void launch_pool_dx(gpu_emit *e, const mnt_cmd *cmd)
+{
+    mnt_tile_args t = { .conv = gpu_conv_args(&cmd->args.block.conv, &cmd->out[0],
+                                              &cmd->in[2]) };
     mnt_conv_args *p = &t.conv;
     p->count = gpu_count(&cmd->out[0]);
     if (p->count == 0)
         return;
     p->yh = (int32_t)cmd->in[0].dim[2];
     p->yw = (int32_t)cmd->in[0].dim[3];
-    int32_t k = p->kh;
-    problem m = { .across = quads(p->w, p->pad_w),
-                  .down = quads(p->h, p->pad_h),
-                  .summed = p->o > 0 ? p->o : 1,
-                  .made = p->c,
-                  .block = 4,
-                  .taps = pooled ? (k + 2) * (k + 2) : k * k,
-                  .scale = pooled ? 1 : 2,
-                  .halo = pooled ? (k - 1) / 2 : k - 1,
-                  .words = pooled ? 2 : 1 };
-    fit(&t, &m);
-    finish(&t, &m);
-    gpu_kernel first =
-        pooled ? GPU_KERNEL_conv_dx_winners_1 : GPU_KERNEL_conv_dx_tile_1;
-    gpu_dispatch *d = gpu_dispatch_add(e, of_size(k, first, 1), threadgroups(&t));
+    fit_units(&t);
+    gpu_dispatch *d = gpu_dispatch_add(
+        e, of_size(p->kh, GPU_KERNEL_conv_dx_winners_1, 1), threadgroups(&t));
     gpu_bind(d, &cmd->in[0]);
-    if (pooled)
-        gpu_bind(d, &cmd->in[1]);
-    gpu_bind(d, w);
+    gpu_bind(d, &cmd->in[1]);
+    gpu_bind(d, &cmd->in[2]);
     gpu_bind(d, &cmd->out[0]);
     gpu_args(d, &t, sizeof t);
 }
@@ -287,6 +322,6 @@ const gpu_launcher gpu_launch_conv_tile[] = {
     { MNT_OP_ID_conv2d, "tile", accepts_conv, launch_conv, NULL },
     { MNT_OP_ID_conv2d_block, "tile", accepts_block, launch_block, NULL },
     { MNT_OP_ID_conv2d_dx, "tile", accepts_dx, launch_dx, NULL },
-    { MNT_OP_ID_conv2d_pool_dx, "winners", accepts_pool_dx, launch_dx, NULL },
+    { MNT_OP_ID_conv2d_pool_dx, "winners", accepts_pool_dx, launch_pool_dx, NULL },
     { 0 },
 };
