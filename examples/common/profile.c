@@ -190,7 +190,7 @@ static mnt_status write_csv(const profiler *p)
         return session_io(p->s, o.temp);
     fputs("op,label,backend,kernel,calls,device_total_us,device_mean_us,device_min_us,"
           "device_percent,wall_total_us,wall_mean_us,wall_percent,gflop_per_s,"
-          "gb_per_s\n",
+          "gb_per_s,device\n",
           o.f);
     for (int i = 0; i < p->commands; i++) {
         const mnt_op_timing *r = &p->rows[i];
@@ -199,11 +199,13 @@ static mnt_status write_csv(const profiler *p)
         field(o.f, r->label);
         fprintf(o.f, ",%s,", p->s->info.backend);
         field(o.f, r->kernel);
-        fprintf(o.f, ",%" PRId64 ",%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f\n",
+        fprintf(o.f, ",%" PRId64 ",%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,%.3f,",
                 r->calls, (double)r->total_ns / 1e3, x.mean_us, (double)r->min_ns / 1e3,
                 percent((double)r->total_ns, p->device_ns), (double)r->wall_ns / 1e3,
                 x.wall_mean_us, percent((double)r->wall_ns, p->wall_ns), x.gflops,
                 x.gbs);
+        field(o.f, p->s->info.name); /* "simulated ..." where its time is none */
+        fputc('\n', o.f);
     }
     return output_close(&o, true) ? MNT_OK : session_io(p->s, o.path);
 }
