@@ -39,7 +39,8 @@ if(MNT_METAL OR MNT_METAL_SIM)
     target_compile_definitions(mnt_lib_objects PRIVATE
         $<IF:$<BOOL:${MNT_METAL_SIM}>,MNT_HAVE_METAL_SIM,MNT_HAVE_METAL>)
     if(NOT MNT_METAL_SIM)
-        list(APPEND mnt_gpu_libraries "-framework Metal" "-framework Foundation")
+        list(APPEND mnt_gpu_libraries "-framework Metal" "-framework Foundation"
+            "-framework CoreGraphics")
     endif()
 endif()
 if(MNT_CUDA)
