@@ -90,6 +90,36 @@ static void test_ways(void **state)
     mnt_device_close(dev);
 }
 
+/* Replays by the graph of many, with more of them than are let under way at a time; what
+ * is queued when a graph is destroyed still happens. */
+static void test_many(void **state)
+{
+    (void)state;
+    enum { REPLAYS = 600 };
+    const net_spec mlp = { .batch = 1 };
+    char want[65], got[65];
+    mnt_device *dev = open_device("cpu");
+    net_hash(dev, &mlp, 8, REPLAYS, want);
+    mnt_device_close(dev);
+    session s = begin_on(0, false);
+    mnt_graph_destroy(s.g);
+    mnt_dataset_close(s.d);
+    mnt_model_destroy(s.m);
+    MUST(s.dev, mnt_model_create(&s.m, s.dev, NULL));
+    MUST(s.dev, mnt_synth_open(&s.d, s.dev, 8, 5, MNT_TRAIN));
+    MUST(s.dev, mnt_dataset_shuffle(s.d, 1, 1));
+    s.g = net_graph(s.dev, s.m, s.d, &mlp, &s.loss);
+    uint64_t launches = cudasim_count().graph_launches;
+    MUST(s.dev, mnt_graph_run(s.g, REPLAYS));
+    launches = cudasim_count().graph_launches - launches;
+    assert_in_range(launches, 6, REPLAYS / 4);
+    mnt_graph_destroy(s.g);
+    s.g = NULL;
+    sup_model_hash(s.dev, s.m, got);
+    assert_string_equal(got, want);
+    end(&s);
+}
+
 /* The staging memory is written again only when its copies are done. */
 static void test_uploads(void **state)
 {
@@ -331,6 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_bits, session_begin, session_end),
         cmocka_unit_test_setup_teardown(test_ways, session_begin, session_end),
+        cmocka_unit_test_setup_teardown(test_many, session_begin, session_end),
         cmocka_unit_test_setup_teardown(test_uploads, session_begin, session_end),
         cmocka_unit_test_setup_teardown(test_kernel_fails, session_begin, session_end),
         cmocka_unit_test_setup_teardown(test_device_lost, session_begin, session_end),
