@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,7 +153,7 @@ sim_image *sim_image_open(const char *path, char *error, size_t size)
     }
     char *data = NULL;
     long bytes = fseek(f, 0, SEEK_END) == 0 ? ftell(f) : -1;
-    if (bytes > 0)
+    if (bytes > 0 && bytes < LONG_MAX) /* what a folder says */
         data = malloc((size_t)bytes);
     rewind(f);
     bool read = data && fread(data, 1, (size_t)bytes, f) == (size_t)bytes;
