@@ -36,7 +36,8 @@ endif()
 # accesses outside of bindings; asan has AddressSanitizer and UBSan, and is for a build
 # with MNT_SANITIZE=address,undefined, where it is the default; cover notes which edges of
 # which kernel ran (shim/cover.h). The target's properties METALSIM_IMAGE (the file) and
-# METALSIM_SOURCE (the flattened source) are set.
+# METALSIM_SOURCE (the flattened source) are set, and METALSIM_COMPILE (the compiler's
+# words) and METALSIM_OBJECTS, from which tests/mutants makes images of its own.
 function(metalsim_image target)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "KIND" "INCLUDES;HEADERS;SOURCES")
     if(NOT arg_KIND)
@@ -100,7 +101,8 @@ function(metalsim_image target)
         COMMENT "Shader image ${target}.metallib (${arg_KIND})" VERBATIM)
     add_custom_target(${target} ALL DEPENDS ${image})
     set_target_properties(${target} PROPERTIES METALSIM_IMAGE ${image}
-        METALSIM_SOURCE ${flat})
+        METALSIM_SOURCE ${flat} METALSIM_OBJECTS "${cpp}.o;${object}"
+        METALSIM_COMPILE "${MNT_CLANGXX};${flags};${shims}")
 endfunction()
 
 # Where GCC's Objective-C runtime is; METALSIM_OBJC says whether it is there.
@@ -137,6 +139,7 @@ function(metalsim_objects variable)
         list(APPEND flags -fsanitize=${MNT_SANITIZE} -fno-sanitize=function
             -fno-sanitize-recover=all -fno-omit-frame-pointer)
     endif()
+    set_property(GLOBAL PROPERTY METALSIM_OBJC_COMPILE "${METALSIM_CC};${flags}")
     list(TRANSFORM arg_DEFINITIONS PREPEND -D)
     list(TRANSFORM arg_INCLUDES PREPEND -I)
     set(objects)

@@ -32,7 +32,11 @@ OPS = {
     "sgd": ["sgd", "guarded_update"],
     "softmax_grad": ["softmax"],
 }
+# On the simulated device: checks of far addresses get buffers, of which they touch little.
+DEVICE = {"METALSIM_WORKERS": "1", "METALSIM_MEMORY": "200000000000",
+          "METALSIM_MAX_BUFFER": "40000000000"}
 HUNG = 20 # seconds without a sign of life after which a case counts as hung
+HUNG_DEVICE = 200 # on the simulated device
 
 
 @dataclass
@@ -50,23 +54,42 @@ class Judge:
         self.bin = tree.build / "bin"
         self.limit, self.generated = limit, generated
         self.passed = set() # tests that the unmutated library passed
+        self.device = tree.device
 
-    def conformance(self, subject, args, preload, out, hung=HUNG):
+    def environment(self, m, built):
+        """What the mutant's runs find in their environment; built None: the control's."""
+        env = {"LD_PRELOAD": str(built)} if built and not m.in_image and m.in_library \
+            else {}
+        if not m.on_device:
+            return env
+        env.update(DEVICE)
+        if m.in_image and built:
+            env["MNT_METALLIB"] = str(built)
+        elif m.image == "race":
+            env["MNT_METALLIB"] = self.device["libmnt_race.IMAGE"][0]
+        elif m.image == "source":
+            env["METALSIM_LIBRARIES"] = self.device["libmnt.IMAGE"][0]
+        env.update(word.split("=", 1) for word in m.env)
+        return env
+
+    def conformance(self, subject, args, env, out, hung=HUNG):
         """One run of the program; it is ended at the first failure it reports."""
         command = [str(self.program), *subject, *args, "--quiet", "--jobs", "1",
                    "--out", str(out)]
         if "--generated" not in args:
             command += ["--generated", str(self.generated)]
-        return self.watch(command + ["--limit", str(hung)], preload, out)
+        return self.watch(command + ["--limit", str(hung)], env, out)
 
-    def test(self, name, preload, out):
-        return self.watch([str(self.bin / name)], preload, out)
+    def test(self, name, env, out):
+        images = []
+        if name.startswith("metal_"):
+            images = self.device["libmnt.IMAGE"] + self.device["other"]
+            env = {k: v for k, v in env.items() if k not in DEVICE}
+        return self.watch([str(self.bin / name)] + images, env, out)
 
-    def watch(self, command, preload, out):
+    def watch(self, command, env, out):
         start = time.monotonic()
-        env = dict(os.environ, TMPDIR=str(out))
-        if preload:
-            env["LD_PRELOAD"] = str(preload)
+        env = dict(os.environ, TMPDIR=str(out), **env)
         p = subprocess.Popen(command, env=env, cwd=out, start_new_session=True,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         late = threading.Event()
@@ -104,7 +127,8 @@ class Judge:
             return Verdict("time-out", text, f"after {self.limit:.0f} s", seconds)
         if status == 0:
             return Verdict("survived", text, "", seconds)
-        if command[0] == str(self.program) and status == 2:
+        unopened = status > 0 and says and "device_open:" in says[-1]
+        if command[0] == str(self.program) and (status == 2 or unopened):
             return Verdict("error", text, "\n".join(says[-5:]), seconds)
         return Verdict("killed", text, says[-1] if says else f"status {status}", seconds)
 
@@ -122,52 +146,65 @@ class Judge:
             ops = [a for name in OPS.get(op, [op]) for a in ("--op", name)]
             runs = [ops + ["--row", op, "--force", force] + m.run]
             runs += [["--case", f"contract {kind}-{op}"] for kind in ("row", "far")]
-            if len(m.kernels) == 1: # otherwise another one's failure might be seen
+            if len(m.kernels) == 1 and not m.on_device: # otherwise another one's failure might be seen
                 runs.append(["--op", "contract"])
             out.append(runs)
         return out
+
+    def cases(self, m, isa, subject, env, out, hung):
+        """Verdicts of runs, until a kernel's survive."""
+        for runs in self.runs(m, isa):
+            for args in runs:
+                v = self.conformance(subject, args, env, out, hung)
+                yield v
+                if v.outcome != "survived":
+                    break
+            if v.outcome in ("survived", "error"):
+                return
+
+    def tests(self, m, isa, subject, env, out, hung):
+        for name in m.tests:
+            v = self.test(name, env, out)
+            yield v
+            if v.outcome != "survived":
+                return
 
     def judge(self, m, built, isa, out):
         """Killed only if each kernel's run kills it; of a part, if any run does."""
         shutil.rmtree(out, ignore_errors=True)
         Path(out).mkdir(parents=True)
-        hung = int(m.timeout) or HUNG
-        preload = built if m.in_library else None
-        subject = ["--backend", "cpu"] if m.in_library else ["--plugin", str(built)]
+        hung = int(m.timeout) or (HUNG_DEVICE if m.on_device else HUNG)
+        env = self.environment(m, built)
+        subject = ["--plugin", str(built)]
+        if m.on_device or m.in_library:
+            subject = ["--backend", "metal" if m.on_device else "cpu"]
         total, last = 0, None
-        for runs in self.runs(m, isa):
-            for args in runs:
-                last = self.conformance(subject, args, preload, out, hung)
+        # On the simulated device the tests take less time than cases do.
+        for phase in (self.tests, self.cases) if m.on_device else (self.cases, self.tests):
+            for last in phase(m, isa, subject, env, out, hung):
                 total += last.seconds
-                if last.outcome != "survived":
-                    break
-            if last.outcome in ("survived", "error"):
+            if last and last.outcome != "survived":
                 break
-        if last is None or last.outcome == "survived":
-            for name in m.tests:
-                last = self.test(name, preload, out)
-                total += last.seconds
-                if last.outcome != "survived":
-                    break
         last.seconds = total
         return last
 
-    def control(self, v, built, base, out):
+    def control(self, m, v, built, base, out):
         """None if the unmutated copy passes what killed the mutant, else why not. base:
         the plugin and the library without a mutation; the latter where `built` is one."""
         plugin, library = base
-        preload = library if built.name == library.name else None
+        env = self.environment(m, library if m.in_library else None)
         args = v.again or v.by.split(" ")[1:]
         if Path(v.by.split(" ")[0]) != self.program:
-            name = Path(v.by).name
+            name = Path(v.by.split(" ")[0]).name
             if name in self.passed:
                 return None
-            c = self.test(name, preload, out)
+            c = self.test(name, env, out)
             self.passed |= {name} if c.outcome == "survived" else set()
         else:
             args = [str(plugin) if a == str(built) else a for a in args]
-            c = self.watch([str(self.program), *args, "--quiet", "--jobs", "1", "--out",
-                            str(out)], preload, out)
+            c = self.watch([str(self.program), *args, "--quiet", "--jobs", "1",
+                            "--limit", str(2 * HUNG_DEVICE), "--out", str(out)],
+                           env, out)
         if c.outcome == "survived":
             return None
         return f"the unmutated copy fails too: {c.by}\n  {c.says}"

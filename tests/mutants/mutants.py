@@ -43,7 +43,11 @@ CLASSES = {
 }
 
 KEYS = ("id", "class", "bug", "kernel", "part", "file", "find", "nth", "with",
-        "compile", "isa", "flags", "run", "tests", "equivalent", "timeout")
+        "compile", "isa", "flags", "run", "tests", "equivalent", "timeout", "image",
+        "env")
+IMAGES = ("plain", "race", "source")
+# Judged on the simulated device; below them every file but those of tables needs an entry.
+SHADERS, DEVICE = "shaders/", ("shaders/", "backends/gpu/", "backends/metal/")
 TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
@@ -75,10 +79,20 @@ class Mutant:
     tests: list = field(default_factory=list)
     equivalent: str = ""
     timeout: float = 0
+    image: str = ""  # of the shaders that the mutant is judged with
+    env: list = field(default_factory=list)  # NAME=value
+
+    @property
+    def in_image(self):
+        return self.compile[0].startswith(SHADERS)
+
+    @property
+    def on_device(self):
+        return self.compile[0].startswith(DEVICE)
 
     @property
     def in_library(self):
-        return self.compile[0].startswith("lib/")
+        return not self.in_image and not self.compile[0].startswith("backends/cpu/")
 
     @property
     def files(self):
@@ -137,7 +151,7 @@ def make(where, block):
             m.classes = [int(c) for c in value.split()]
         elif key == "kernel":
             m.kernels = value.split()
-        elif key in ("compile", "flags", "run", "tests"):
+        elif key in ("compile", "flags", "run", "tests", "env"):
             setattr(m, key, value.split())
         elif key == "timeout":
             m.timeout = float(value)
@@ -166,8 +180,10 @@ def check(m):
         fail("neither find nor flags")
     if any(not e.find for e in m.edits):
         fail("file without find")
-    if any(not c.endswith(".c") for c in m.compile):
+    if any(not c.endswith((".c", ".m", ".metal")) for c in m.compile):
         fail("a header needs compile: the sources that are built with it")
+    if (m.image or "plain") not in IMAGES or (m.image and not m.on_device):
+        fail(f"image is one of {', '.join(IMAGES)}, and for the simulated device")
     m.compile = list(dict.fromkeys(m.compile))
 
 
@@ -232,12 +248,24 @@ def kernels(root=ROOT):
     return out
 
 
+def bare(mutants, root):
+    """Sentences about sources for the simulated device that no mutant changes."""
+    changed = {f for m in mutants for f in m.files}
+    return [f"{name} has no mutant" for folder in DEVICE
+            for path in sorted((root / folder).glob("*.*"))
+            if path.suffix in (".metal", ".c", ".m")
+            and (name := str(path.relative_to(root))) not in changed]
+
+
 def uncovered(mutants, root=ROOT):
     """Sentences about kernels with fewer than two mutants and classes without one."""
     out = []
     known = kernels(root)
     counts = dict.fromkeys(known, 0)
+    out += bare(mutants, root)
     for m in mutants:
+        if m.on_device:
+            continue # mnt-conformance knows its kernels
         for k in m.kernels:
             if k not in known:
                 out.append(f"{m.where}: {m.id}: there is no kernel {k}")

@@ -69,6 +69,14 @@ def write_csv(rows, path):
                         r.m.bug, r.outcome, f"{r.seconds:.1f}", r.by, r.says])
 
 
+def read_csv(path, mutants, but):
+    """Rows of an earlier run: of mutants (by id) that still exist, but for some ids."""
+    with open(path, newline="") as f:
+        return [Row(mutants[r["id"]], r["outcome"], r["by"], r["says"],
+                    float(r["seconds"]))
+                for r in csv.DictReader(f) if r["id"] in mutants and r["id"] not in but]
+
+
 HEAD = "mutants | killed | of these by time-out | equivalent | score |\n"
 RULE = "---|---|---|---|---|\n"
 
@@ -102,12 +110,13 @@ def markdown(rows, isa, seconds, jobs, date=None):
     out = f"""# Mutants
 
 A conformance suite is worth what it catches. `tests/mutants` holds {s.mutants} small,
-deliberate mistakes in the kernels of the cpu backend, its driver and the library above,
-each of a kind that has hurt real libraries. Each is built into a copy of the backend,
-which `mnt-conformance` then judges as it judges any backend from outside; a mutant that it
-lets pass counts against the suite. The reference beside it stays untouched. Only the
-library's own mutants, where there is nothing untouched to compare with, are shown to its
-unit tests too ({own} were killed there).
+deliberate mistakes in the kernels of the cpu backend, its driver and the library above, in
+the shaders, in what dispatches them and in the host code of the metal backend, each of a
+kind that has hurt real libraries. Each is built into a copy, which `mnt-conformance` then
+judges as it judges any backend from outside; a mutant that it lets pass counts against the
+suite. The reference beside it stays untouched. Shaders and what is around them run on the
+simulated device, where the watcher of races counts, too. Only mutants of the library and
+of host code are shown to their own tests besides ({own} were killed there).
 
 **Score: {s.killed} of {s.mutants - s.equivalent}, {100 * s.score:.1f} %**
 ({s.late} by a time-out; {s.equivalent} more are equivalent: they change no result).
@@ -115,7 +124,7 @@ Measured on {date} with the kernel set {isa}, {seconds / 60:.0f} minutes on {job
 This page is written by
 
 ```sh
-tests/mutants/run --build build --markdown docs/mutants.md
+tests/mutants/run --build build-metalsim --markdown docs/mutants.md
 ```
 
 A kill counts only if the unmutated copy passes the very case that shows it. The run fails
@@ -131,7 +140,7 @@ A mutant may belong to several classes.
                            for c, n in CLASSES.items()])
     out += "## By place\n\n"
     out += table("list", sorted(sums(rows, lambda m: [area(m)]).items()))
-    out += "## Mutants of each kernel\n\n| op | variants |\n|---|---|\n"
+    out += "## Mutants of each kernel of the cpu\n\n| op | variants |\n|---|---|\n"
     out += counted_kernels(rows)
     out += exceptions(rows)
     return out
