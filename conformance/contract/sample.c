@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The samples, as one table. Text of operands, in order: f f32, p f32 >= 0, i i32, b u8,
- * h f16, then dims by x and <limit for integers; S the optimizer state, F a fault word that is
- * clear, C the counter of random ops, - absent; @k the memory of input k (in place).
+ * The samples, as one table. Text of operands, in order: f f32, p f32 >= 0, t f32 around
+ * the smallest normal ones, i i32, b u8, h f16, then dims by x and <limit for integers (a
+ * negative one: numbers below zero); S the optimizer state, T the same before its step
+ * outgrows 32 bits, F a fault word that is clear, C the counter of random ops, D before it
+ * outgrows 32 bits, - absent; @k the memory of input k (in place).
  */
 #include "sample.h"
 
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +39,7 @@ static const spec specs[] = {
     ROW(matmul, "f9x33 f20x9", "f33x20", .matmul = { true, true, false, 16 }),
     ROW(dense, "f5x9 f9x7 f7", "f5x7", .matmul = { .relu = true, .chunk = 16 }),
     ROW(dense, "f70x64 f64x34 f34", "f70x34", .matmul = { .chunk = 64 }),
+    ROW(dense, "t70x1 f1x34 t34", "f70x34", .matmul = { .relu = true, .chunk = 16 }),
     ROW(add, "f4x6 f4x6", "f4x6", NONE),
     ROW(add, "f70x131 f70x131", "f70x131", NONE),
     ROW(sub, "f70x131 f70x131", "f70x131", NONE),
@@ -44,6 +48,7 @@ static const spec specs[] = {
     ROW(scale, "f70x131", "f70x131", .scale = { 1.5f }),
     ROW(relu, "f70x131", "f70x131", NONE),
     ROW(relu_grad, "f70x131 f70x131", "f70x131", NONE),
+    ROW(relu_grad, "f70x131 t70x131", "f70x131", NONE),
     ROW(bias_add, "f2x3x4x5 f3", "f2x3x4x5", NONE),
     ROW(bias_add, "f60x100 f100", "f60x100", NONE),
     ROW(bias_grad, "f70x33", "f33", NONE),
@@ -99,6 +104,7 @@ static const spec specs[] = {
     ROW(gather, "b9x5x7<256 i4<9 F", "f4x5x7 @2", .cast = { true }),
     ROW(gather, "i9x50<600 i40<9 F", "b40x50 @2", .cast = { false }),
     ROW(batch_index, "i20<20 i1<20", "i6 @1", NONE),
+    ROW(batch_index, "i20<20 i1<-50", "i6 @1", NONE),
     ROW(fill, "", "f70x131", .scale = { -2.5f }),
     ROW(fill, "", "b70x131", .scale = { 77.0f }),
     ROW(fill, "", "i70x131", .scale = { -3.0f }),
@@ -107,7 +113,10 @@ static const spec specs[] = {
     ROW(uniform, "C", "f70x131", .random = { 7, 5, -2.0f, 3.0f }),
     ROW(normal, "C", "f70x131", .random = { 7, 5, 0.5f, 2.0f }),
     ROW(advance, "C", "@0", NONE),
+    ROW(advance, "D", "@0", NONE),
     ROW(optimizer_step, "S F", "@0",
+        .optim = { .adam = true, .lr = 0.1f, .beta1 = 0.9f, .beta2 = 0.999f }),
+    ROW(optimizer_step, "T F", "@0",
         .optim = { .adam = true, .lr = 0.1f, .beta1 = 0.9f, .beta2 = 0.999f }),
     ROW(sgd, "f5001 f5001 f5001 S F", "@0 @2",
         .optim = { .nesterov = true, .lr = 0.1f, .momentum = 0.9f }),
@@ -142,23 +151,29 @@ static void *fill_input(const mnt_operand *o, char kind, int64_t limit, kit_rng 
 {
     int64_t n = mnt_operand_count(o);
     void *data = kit_alloc(bytes_of(o));
+    static const float tiny[] = {
+        1e-40f, -1e-40f, FLT_MIN, -FLT_MIN * 1.5f, 0.0f, -0.0f
+    };
     float *f = data;
     int32_t *w = data;
     unsigned char *b = data;
     uint16_t *h = data;
     for (int64_t i = 0; i < n; i++) {
+        if (kind == 't')
+            f[i] = tiny[kit_below(r, sizeof tiny / sizeof *tiny)];
         if (kind == 'f' || kind == 'p')
             f[i] = kit_float(r);
         if (kind == 'p' && f[i] < 0)
             f[i] = -f[i];
         if (kind == 'i')
-            w[i] = (int32_t)kit_below(r, limit);
+            w[i] = (int32_t)(limit < 0 ? -1 - (int64_t)kit_below(r, -limit)
+                                       : (int64_t)kit_below(r, limit));
         if (kind == 'b')
             b[i] = (unsigned char)kit_below(r, limit);
         if (kind == 'h')
             h[i] = (uint16_t)kit_below(r, limit);
     }
-    if (kind == 'S') {
+    if (kind == 'S' || kind == 'T') {
         static const float start[MNT_STATE_WORDS] = { [MNT_STATE_P1] = 1.0f,
                                                       [MNT_STATE_P2] = 1.0f,
                                                       [MNT_STATE_LR] = 0.125f,
@@ -166,8 +181,10 @@ static void *fill_input(const mnt_operand *o, char kind, int64_t limit, kit_rng 
                                                       [MNT_STATE_R] = 1.5f };
         memcpy(data, start, sizeof start);
     }
-    if (kind == 'C')
-        w[0] = 3;
+    if (kind == 'T')
+        w[MNT_STATE_STEP_LO] = -1;
+    if (kind == 'C' || kind == 'D')
+        w[0] = kind == 'C' ? 3 : -1;
     return data;
 }
 
@@ -188,8 +205,9 @@ static const char *read_word(sample *s, const char *text, int i, kit_rng *r)
     mnt_shape shape = { 0 };
     mnt_dtype dtype = MNT_F32;
     int64_t limit = 1;
-    if (kind == 'S' || kind == 'F' || kind == 'C') {
-        shape = MNT_SHAPE(kind == 'S' ? MNT_STATE_WORDS : kind == 'F' ? 4 : 2);
+    if (kind == 'S' || kind == 'T' || kind == 'F' || kind == 'C' || kind == 'D') {
+        bool state = kind == 'S' || kind == 'T';
+        shape = MNT_SHAPE(state ? MNT_STATE_WORDS : kind == 'F' ? 4 : 2);
         dtype = MNT_U32;
     } else if (kind == 'i' || kind == 'b' || kind == 'h') {
         dtype = kind == 'i' ? MNT_I32 : kind == 'b' ? MNT_U8 : MNT_F16;
