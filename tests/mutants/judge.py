@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Judging: mnt-conformance, and the library's own tests, on one built mutant."""
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -37,6 +38,9 @@ DEVICE = {"METALSIM_WORKERS": "1", "METALSIM_MEMORY": "200000000000",
           "METALSIM_MAX_BUFFER": "40000000000"}
 HUNG = 20 # seconds without a sign of life after which a case counts as hung
 HUNG_DEVICE = 200 # on the simulated device
+# Cases that take a simulated device long: they come last.
+FEW = 40
+LONG = re.compile(r"=(65535|65536|65537)|=\d{6}")
 
 
 @dataclass
@@ -55,6 +59,38 @@ class Judge:
         self.limit, self.generated = limit, generated
         self.passed = set() # tests that the unmutated library passed
         self.device = tree.device
+        self.lists, self.lock = {}, threading.Lock()
+
+    def lines(self, ops, folder):
+        """Files with the cases of ops, in the order in which a simulated device should
+        see them: a few from all over, the rest, those that take long."""
+        with self.lock:
+            if tuple(ops) not in self.lists:
+                done = subprocess.run([str(self.program), "--list", "--generated",
+                                       str(self.generated), *ops],
+                                      capture_output=True, text=True, check=True)
+                all_ = done.stdout.splitlines(keepends=True)
+                short = [line for line in all_ if not LONG.search(line)]
+                few = set(short[::max(1, len(short) // FEW)])
+                files = []
+                for part in (few, set(short) - few, set(all_) - set(short)):
+                    name = f"{len(self.lists)}.{len(files)}.cases"
+                    path = Path(folder).parent.parent / name
+                    path.write_text("".join(line for line in all_ if line in part))
+                    files += [str(path)] if part else []
+                self.lists[tuple(ops)] = files
+            return self.lists[tuple(ops)]
+
+    def split(self, args, folder):
+        """On the simulated device: the same run as several, one after the other."""
+        ops, rest, words = [], [], iter(args)
+        for word in words:
+            if word == "--op":
+                ops += [word, next(words)]
+            else:
+                rest.append(word)
+        return [["--cases", file, *rest] for file in self.lines(ops, folder)] \
+            if ops else [args]
 
     def environment(self, m, built):
         """What the mutant's runs find in their environment; built None: the control's."""
@@ -83,7 +119,7 @@ class Judge:
     def test(self, name, env, out):
         images = []
         if name.startswith("metal_"):
-            images = self.device["libmnt.IMAGE"] + self.device["other"]
+            images = self.device["libmnt.IMAGE"] + self.device["others"]
             env = {k: v for k, v in env.items() if k not in DEVICE}
         return self.watch([str(self.bin / name)] + images, env, out)
 
@@ -132,11 +168,11 @@ class Judge:
             return Verdict("error", text, "\n".join(says[-5:]), seconds)
         return Verdict("killed", text, says[-1] if says else f"status {status}", seconds)
 
-    def runs(self, m, isa):
+    def runs(self, m, isa, folder):
         """The program's arguments: of each kernel a list of runs, one of which must
         kill. The contract's checks are made under the backend's own choice."""
         if not m.kernels:
-            return [[m.run]] if m.run else []
+            return [self.split(m.run, folder) if m.on_device else [m.run]] if m.run else []
         out = []
         for kernel in m.kernels:
             op, variant = kernel.split("/")
@@ -145,6 +181,8 @@ class Judge:
                 force = f"isa={isa}," + force
             ops = [a for name in OPS.get(op, [op]) for a in ("--op", name)]
             runs = [ops + ["--row", op, "--force", force] + m.run]
+            if m.on_device:
+                runs = self.split(runs[0], folder)
             runs += [["--case", f"contract {kind}-{op}"] for kind in ("row", "far")]
             if len(m.kernels) == 1 and not m.on_device: # otherwise another one's failure might be seen
                 runs.append(["--op", "contract"])
@@ -153,7 +191,7 @@ class Judge:
 
     def cases(self, m, isa, subject, env, out, hung):
         """Verdicts of runs, until a kernel's survive."""
-        for runs in self.runs(m, isa):
+        for runs in self.runs(m, isa, out):
             for args in runs:
                 v = self.conformance(subject, args, env, out, hung)
                 yield v

@@ -5,6 +5,7 @@ An entry is a block of `key: value` lines; README.md explains the keys. A line t
 begins with blanks goes on with the value before it.
 """
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -152,7 +153,7 @@ def make(where, block):
         elif key == "kernel":
             m.kernels = value.split()
         elif key in ("compile", "flags", "run", "tests", "env"):
-            setattr(m, key, value.split())
+            setattr(m, key, shlex.split(value))
         elif key == "timeout":
             m.timeout = float(value)
         else:
