@@ -2,7 +2,7 @@
 /*
  * What comes after: work behind a failure is not sent, and the failure keeps its name; a
  * step with timing on, command by command, has the bits of one without. And what a large
- * write leaves, libraries with some of the kernels, and the second device.
+ * write leaves, libraries with some of the kernels, the second device, forced variants.
  */
 #include "session.h"
 
@@ -115,6 +115,26 @@ static void test_large_write(void **state)
     session_close(&s);
 }
 
+/* One op's variant leaves the other ops alone; one for all is what runs. */
+static void test_force(void **state)
+{
+    (void)state;
+    check_trains("metal", "dense=tile");
+    mnt_device *dev = open_device("metal", "all=ref");
+    mnt_graph *g = NULL;
+    mnt_op_timing t = { .size = sizeof t };
+    MUST(dev, mnt_graph_create(&g, dev, NULL, NULL));
+    mnt_tensor *x = mnt_input(g, MNT_F32, MNT_SHAPE(64, 64));
+    mnt_tensor_keep(mnt_matmul(g, x, x));
+    MUST(dev, mnt_graph_compile(g));
+    MUST(dev, mnt_device_profile(dev, true));
+    MUST(dev, mnt_graph_run(g, 1));
+    MUST(dev, mnt_graph_timing(g, 0, &t));
+    assert_string_equal(t.kernel, "ref");
+    mnt_graph_destroy(g);
+    mnt_device_close(dev);
+}
+
 static const char *partial_image_path;
 
 /* The first kernels are there, others are not. */
@@ -152,10 +172,10 @@ static void test_second_device(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        SESSION_TEST(test_not_sent),     SESSION_TEST(test_timed_waits),
-        SESSION_TEST(test_timed_bits),   SESSION_TEST(test_timed_dispatches),
-        SESSION_TEST(test_large_write),  SESSION_TEST(test_partial_library),
-        SESSION_TEST(test_second_device)
+        SESSION_TEST(test_not_sent),      SESSION_TEST(test_timed_waits),
+        SESSION_TEST(test_timed_bits),    SESSION_TEST(test_timed_dispatches),
+        SESSION_TEST(test_large_write),   SESSION_TEST(test_partial_library),
+        SESSION_TEST(test_second_device), SESSION_TEST(test_force)
     };
     if (argc < 4 || !session_main(argc, argv)) {
         fprintf(stderr, "usage: %s IMAGE OTHER PARTIAL\n", argv[0]);
