@@ -199,6 +199,8 @@ static int destroy(const char *call, graph *g, object_kind kind)
     if (r == 0 && g->queued > 0 && !current()->broken)
         r = misuse(CUDA_ERROR_INVALID_VALUE, "%s: it is queued %d times", call,
                    g->queued);
+    if (r == 0 && g->queued > 0)
+        context_drop(g->head.owner);
     if (r == 0)
         graph_free(g);
     return leave(r);

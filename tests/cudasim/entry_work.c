@@ -226,6 +226,8 @@ EXPORT int cuEventDestroy_v2(event *e)
         r = bad_handle("cuEventDestroy", "event");
     if (r == 0 && e->queued > 0 && !current()->broken)
         r = misuse(CUDA_ERROR_INVALID_VALUE, "cuEventDestroy: a record is queued");
+    if (r == 0 && e->queued > 0)
+        context_drop(e->head.owner);
     if (r == 0) {
         object_remove(&e->head);
         free(e);

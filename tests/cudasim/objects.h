@@ -215,6 +215,8 @@ void stream_add(stream *s, op *o);
 /* Runs what is queued: all, or until `until` has been recorded. The context's error. */
 int stream_run(stream *s, const event *until);
 void stream_drop(stream *s);
+/* The same of all streams of a context: in a broken one nothing queued ever happens. */
+void context_drop(context *c);
 /* Whether queued work reads or writes the memory. */
 bool memory_queued(const memory *m);
 /* The stream where the event's last record waits, or NULL. */

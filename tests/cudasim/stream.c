@@ -160,6 +160,13 @@ int stream_run(stream *s, const event *until)
     return c->broken;
 }
 
+void context_drop(context *c)
+{
+    object *o = NULL;
+    while ((o = object_next(o, STREAM, c)) != NULL)
+        stream_drop((stream *)o);
+}
+
 stream *event_stream(const event *e)
 {
     object *o = NULL;
