@@ -194,26 +194,36 @@ CHECK(fault_gather)
     expect_word(r, fault, "gather, a fault word that was set", 1, 2, 3, 4);
 }
 
-/* Of two commands in one program the first to fault is named. */
-CHECK(fault_of_the_first_command)
+/* Of two commands in one program the first to fault is named: the loss of the first
+ * `rows` rows, twice. */
+static void first_command(rig *r, batch *b, void *other, int rows)
 {
-    batch *b = kit_alloc(sizeof *b);
-    batch_open(r, b);
-    void *other = rig_floats(r, 1, 0);
     mnt_cmd cmds[2] = { entropy(b, MNT_OP_ID_cross_entropy),
                         entropy(b, MNT_OP_ID_cross_entropy) };
     cmds[1].out[0].buffer = other;
     rig_number(cmds, 2);
-    cmds[0].id = 11;
-    cmds[1].id = 12;
-    set_label(r, b, 4000, CLASSES);
+    for (int i = 0; i < 2; i++) {
+        cmds[i].id = 11 + (uint32_t)i;
+        cmds[i].in[0].dim[0] = cmds[i].in[1].dim[0] = rows;
+    }
+    set_label(r, b, rows - 20, CLASSES);
     void *p = rig_prepare(r, cmds, 2);
     for (int i = 0; i < 20 && !rig_stopped(r); i++) {
         set_word(r, b->fault, 0, 0, 0, 0);
         rig_submit(r, p, 1 + i % 2);
         expect_word(r, b->fault, "two commands that meet the same bad label",
-                    MNT_FAULT_LABEL, 11, 4000, CLASSES);
+                    MNT_FAULT_LABEL, 11, (uint32_t)rows - 20, CLASSES);
     }
+    set_label(r, b, rows - 20, 0);
+}
+
+CHECK(fault_of_the_first_command)
+{
+    batch *b = kit_alloc(sizeof *b);
+    batch_open(r, b);
+    void *other = rig_floats(r, 1, 0);
+    first_command(r, b, other, ROWS);
+    first_command(r, b, other, 60);
     free(b);
 }
 
