@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The samples, as one table. Text of operands, in order: f f32, p f32 >= 0, t f32 around
- * the smallest normal ones, i i32, b u8, h f16, then dims by x and <limit for integers (a
- * negative one: numbers below zero); S the optimizer state, T the same before its step
- * outgrows 32 bits, F a fault word that is clear, C the counter of random ops, D before it
- * outgrows 32 bits, - absent; @k the memory of input k (in place).
+ * the smallest normal ones, v f32 and some infinities, i i32, b u8, h f16, then dims by x
+ * and <limit for integers (a negative one: numbers below zero); S the optimizer state, T
+ * the same before its step outgrows 32 bits, F a fault word that is clear, C the counter
+ * of random ops, D before it outgrows 32 bits, - absent; @k the memory of input k (in
+ * place).
  */
 #include "sample.h"
 
 #include <float.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +30,7 @@ typedef struct spec {
     }
 #define NONE    .none = { 0 }
 #define PLAIN   1, 1, 0, 0, 1, 1, 1, 56 /* a convolution's args: 3x3 kernels */
+#define PADDED  1, 1, 1, 1, 1, 1, 1, 56
 #define GROUPED 2, 2, 1, 1, 1, 1, 2, 56
 #define POOL    2, 2, 2, 2, 0, 0, 1, 1
 #define NOPOOL  0, 0, 0, 0, 0, 0, 0, 0
@@ -37,6 +40,7 @@ static const spec specs[] = {
     ROW(matmul, "f37x300 f300x66", "f37x66", .matmul = { .chunk = 160 }),
     ROW(matmul, "f3x4x8 f3x8x5", "f3x4x5", .matmul = { .chunk = 16 }),
     ROW(matmul, "f9x33 f20x9", "f33x20", .matmul = { true, true, false, 16 }),
+    ROW(matmul, "t70x40 f40x34", "f70x34", .matmul = { .chunk = 16 }),
     ROW(dense, "f5x9 f9x7 f7", "f5x7", .matmul = { .relu = true, .chunk = 16 }),
     ROW(dense, "f70x64 f64x34 f34", "f70x34", .matmul = { .chunk = 64 }),
     ROW(dense, "t70x1 f1x34 t34", "f70x34", .matmul = { .relu = true, .chunk = 16 }),
@@ -69,10 +73,13 @@ static const spec specs[] = {
     ROW(accuracy_count, "f60x10 i60<10", "i", NONE),
     ROW(conv2d, "f2x4x9x8 f6x4x3x3", "f2x6x7x6", .conv = { PLAIN }),
     ROW(conv2d, "f2x4x9x8 f6x2x3x3", "f2x6x5x4", .conv = { GROUPED }),
+    ROW(conv2d, "f5x4x9x9 v6x4x3x3", "f5x6x9x9", .conv = { PADDED }),
     ROW(conv2d_dx, "f2x6x7x6 f6x4x3x3", "f2x4x9x8", .conv = { PLAIN }),
     ROW(conv2d_dx, "f2x6x5x4 f6x2x3x3", "f2x4x9x8", .conv = { GROUPED }),
     ROW(conv2d_dw, "f2x4x9x8 f2x6x7x6", "f6x4x3x3", .conv = { PLAIN }),
     ROW(conv2d_dw, "f2x4x9x8 f2x6x5x4", "f6x2x3x3", .conv = { GROUPED }),
+    ROW(conv2d_dw, "f5x4x9x9 v5x6x9x9", "f6x4x3x3", .conv = { PADDED }),
+    ROW(conv2d_dw, "f8203x1x3x3 f8203x1x1x1", "f1x1x3x3", .conv = { PLAIN }),
     ROW(im2col, "f2x3x6x5", "f2x18x16", .window = { 3, 2, 1, 1, 0, 0, 1, 1 }),
     ROW(col2im, "f2x18x16", "f2x3x6x5", .window = { 3, 2, 1, 1, 0, 0, 1, 1 }),
     ROW(max_pool2d, "f2x3x6x8", "f2x3x3x4 b2x3x3x4", .window = { POOL }),
@@ -164,7 +171,9 @@ static void *fill_input(const mnt_operand *o, char kind, int64_t limit, kit_rng 
     for (int64_t i = 0; i < n; i++) {
         if (kind == 't')
             f[i] = tiny[kit_below(r, sizeof tiny / sizeof *tiny)];
-        if (kind == 'f' || kind == 'p')
+        if (kind == 'v' && kit_below(r, 16) == 0)
+            f[i] = INFINITY;
+        else if (kind == 'f' || kind == 'p' || kind == 'v')
             f[i] = kit_float(r);
         if (kind == 'p' && f[i] < 0)
             f[i] = -f[i];

@@ -183,7 +183,8 @@ class Judge:
             runs = [ops + ["--row", op, "--force", force] + m.run]
             if m.on_device:
                 runs = self.split(runs[0], folder)
-            runs += [["--case", f"contract {kind}-{op}"] for kind in ("row", "far")]
+            contract = [["--case", f"contract {kind}-{op}"] for kind in ("row", "far")]
+            runs = runs[:1] + contract[:1] + runs[1:] + contract[1:]
             if len(m.kernels) == 1 and not m.on_device: # otherwise another one's failure might be seen
                 runs.append(["--op", "contract"])
             out.append(runs)
