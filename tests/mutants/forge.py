@@ -32,12 +32,12 @@ class Tree:
             if ROOT not in path.parents:
                 continue
             args = c.get("arguments") or shlex.split(c["command"])
-            out = args[args.index("-o") + 1]
+            out = Path(c["directory"]).resolve() / args[args.index("-o") + 1]
             isa = next((a[10:] for a in args if a.startswith("-DCPU_ISA=")), "")
             name = str(path.relative_to(ROOT))
-            if out.startswith("tests/") and not name.startswith("tests/"):
+            if self.build / "tests" in out.parents and not name.startswith("tests/"):
                 continue # a test's own copy of a source
-            self.commands.setdefault(name, {})[isa] = (args, Path(c["directory"]) / out)
+            self.commands.setdefault(name, {})[isa] = (args, out)
         self.soname = os.readlink(self.build / "libmnt.so")
         self.entry = next(o for f, c in self.commands.items()
                           if f == "tests/mutants/plugin.c" for _, o in c.values())
