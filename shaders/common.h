@@ -77,28 +77,12 @@ static inline int64_t dims_at(constant int64_t *dim, constant int64_t *stride, i
 
 /* ---- rule D: MNT_ROW_LANES threads make one sum ---- */
 
-/* The tree over the lanes' values; all threads of the group call it. `share` is the
- * sum's own part of threadgroup memory, MNT_ROW_LANES floats. */
-static inline float lanes_tree(threadgroup float *share, uint lane, float v)
-{
-    share[lane] = v;
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    for (uint h = MNT_ROW_LANES / 2; h > 0; h /= 2) {
-        if (lane < h)
-            share[lane] = share[lane] + share[lane + h];
-        threadgroup_barrier(mem_flags::mem_threadgroup);
-    }
-    float total = share[0];
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    return total;
-}
-
 /*
- * A sum of n terms; n is the same for the whole group, since all meet at the barriers.
+ * A sum of n terms; n is the same for all who meet.
  * Term::add(s, j) returns s with term j in it. Blocks of 4096 are the elements of the
  * level above, 4096 of those the elements of the last.
  */
-template <typename Term>
+template <typename Meeting, typename Term>
 static inline float lanes_sum(Term term, int64_t n, threadgroup float *share, uint lane)
 {
     float above = 0.0f, last = 0.0f;
@@ -108,11 +92,11 @@ static inline float lanes_sum(Term term, int64_t n, threadgroup float *share, ui
         float s = 0.0f;
         for (int64_t j = first + lane; j < end; j += MNT_ROW_LANES)
             s = term.add(s, j);
-        s = lanes_tree(share, lane, s);
+        s = Meeting::tree(share, lane, s);
         if (n <= MNT_SUM_BLOCK)
             return s;
         if (blocks == MNT_SUM_BLOCK) {
-            float group = lanes_tree(share, lane, above);
+            float group = Meeting::tree(share, lane, above);
             if (lane == groups % MNT_ROW_LANES)
                 last = last + group;
             groups++;
@@ -123,12 +107,12 @@ static inline float lanes_sum(Term term, int64_t n, threadgroup float *share, ui
             above = above + s;
         blocks++;
     }
-    float total = lanes_tree(share, lane, above);
+    float total = Meeting::tree(share, lane, above);
     if (groups == 0)
         return total;
     if (lane == groups % MNT_ROW_LANES)
         last = last + total;
-    return lanes_tree(share, lane, last);
+    return Meeting::tree(share, lane, last);
 }
 
 /* The same sum by one thread, n <= 4096: it holds all lanes, in registers once the loop
@@ -197,29 +181,107 @@ static inline best best_of(best a, best b)
     return r;
 }
 
-/* The best of MNT_ROW_LANES threads, for each of them; all of the group call it. */
-static inline best lanes_best(threadgroup float *values, threadgroup int64_t *indices,
-                              uint lane, best b)
-{
-    values[lane] = b.value;
-    indices[lane] = b.index;
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    for (uint h = MNT_ROW_LANES / 2; h > 0; h /= 2) {
-        if (lane < h) {
-            best other;
-            other.value = values[lane + h];
-            other.index = indices[lane + h];
-            b = best_of(b, other);
-            values[lane] = b.value;
-            indices[lane] = b.index;
-        }
-        threadgroup_barrier(mem_flags::mem_threadgroup);
+/* ---- how the threads of a row meet ---- */
+
+/* Row kernels are templates over one of these three. Threads of a row have a part of
+ * threadgroup memory, `share` and `indices`, of MNT_ROW_LANES values. */
+
+/* Variants "narrow": one thread makes the row, at most 4096 terms, and meets nobody. */
+struct alone {
+    enum { lanes = 1 };
+    template <typename Term>
+    static float sum(Term term, int64_t n, threadgroup float *, uint)
+    {
+        return thread_sum(term, n);
     }
-    b.value = values[0];
-    b.index = indices[0];
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    return b;
-}
+    static best most(threadgroup float *, threadgroup int64_t *, uint, best b)
+    {
+        return b;
+    }
+};
+
+/* On any device: at barriers, so all threads of the group call these. */
+struct in_memory {
+    enum { lanes = MNT_ROW_LANES };
+    /* The tree over the lanes' values, for each of them. */
+    static float tree(threadgroup float *share, uint lane, float v)
+    {
+        share[lane] = v;
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        for (uint h = lanes / 2; h > 0; h /= 2) {
+            if (lane < h)
+                share[lane] = share[lane] + share[lane + h];
+            threadgroup_barrier(mem_flags::mem_threadgroup);
+        }
+        float total = share[0];
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        return total;
+    }
+    template <typename Term>
+    static float sum(Term term, int64_t n, threadgroup float *share, uint lane)
+    {
+        return lanes_sum<in_memory>(term, n, share, lane);
+    }
+    /* The best of the lanes', for each of them. */
+    static best most(threadgroup float *share, threadgroup int64_t *indices, uint lane,
+                     best b)
+    {
+        share[lane] = b.value;
+        indices[lane] = b.index;
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        for (uint h = lanes / 2; h > 0; h /= 2) {
+            if (lane < h) {
+                best other;
+                other.value = share[lane + h];
+                other.index = indices[lane + h];
+                b = best_of(b, other);
+                share[lane] = b.value;
+                indices[lane] = b.index;
+            }
+            threadgroup_barrier(mem_flags::mem_threadgroup);
+        }
+        b.value = share[0];
+        b.index = indices[0];
+        threadgroup_barrier(mem_flags::mem_threadgroup);
+        return b;
+    }
+};
+
+/* Variants "simd": as one simdgroup, whose width must be MNT_ROW_LANES; without memory
+ * and barriers. Lanes past those that still add hold what nobody reads. */
+struct in_simdgroup {
+    enum { lanes = MNT_ROW_LANES };
+    static float tree(threadgroup float *, uint, float v)
+    {
+#pragma unroll
+        for (ushort h = lanes / 2; h > 0; h /= 2)
+            v = v + simd_shuffle_down(v, h);
+        return simd_broadcast(v, 0);
+    }
+    template <typename Term>
+    static float sum(Term term, int64_t n, threadgroup float *share, uint lane)
+    {
+        return lanes_sum<in_simdgroup>(term, n, share, lane);
+    }
+    /* Simdgroup functions take 32 bits. */
+    static best most(threadgroup float *, threadgroup int64_t *, uint, best b)
+    {
+#pragma unroll
+        for (ushort h = lanes / 2; h > 0; h /= 2) {
+            uint low = simd_shuffle_down(uint(b.index), h);
+            uint high = simd_shuffle_down(uint(uint64_t(b.index) >> 32), h);
+            best other;
+            other.value = simd_shuffle_down(b.value, h);
+            other.index = int64_t(uint64_t(high) << 32 | low);
+            b = best_of(b, other);
+        }
+        uint low = simd_broadcast(uint(b.index), 0);
+        uint high = simd_broadcast(uint(uint64_t(b.index) >> 32), 0);
+        b.value = simd_broadcast(b.value, 0);
+        b.index = int64_t(uint64_t(high) << 32 | low);
+        return b;
+    }
+};
 
 /* ---- labels and indices out of range ---- */
 

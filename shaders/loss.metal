@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Softmax, cross entropy and accuracy over rows of logits: the row's maximum, then sums
- * by rule D. Each kernel comes twice. Wide: 32 threads a row, eight rows a threadgroup, a
+ * by rule D. Each kernel comes thrice. Wide: 32 threads a row, eight rows a threadgroup, a
  * thread is a lane; threads past the last row repeat that row, because all meet at the
- * barriers, and write nothing. Narrow, for rows of at most 4096 and best of few elements:
- * a thread a row.
+ * barriers, and write nothing. Simd: the same, but a row's threads are a simdgroup and meet
+ * without barriers. Narrow, for rows of at most 4096 and best of few elements: a thread a
+ * row.
  *
  * Scalars (the loss, the count, the fault word) come from a second dispatch over the
  * rows' results.
@@ -17,8 +18,10 @@ struct row_place {
     bool in;
 };
 
-template <int lanes> static inline row_place row_of(int64_t rows, uint group, uint tid)
+template <typename Meeting>
+static inline row_place row_of(int64_t rows, uint group, uint tid)
 {
+    const uint lanes = Meeting::lanes;
     row_place r;
     r.lane = tid % lanes;
     r.first = tid - r.lane;
@@ -53,24 +56,14 @@ struct term_value {
     }
 };
 
-template <int lanes>
+template <typename Meeting>
 static inline best row_best(device const float *z, int64_t n, row_place r,
                             threadgroup float *share, threadgroup int64_t *indices)
 {
     best b = best_none();
-    for (int64_t j = r.lane; j < n; j += lanes)
+    for (int64_t j = r.lane; j < n; j += Meeting::lanes)
         best_offer(b, z[j], j);
-    if (lanes > 1)
-        b = lanes_best(share + r.first, indices + r.first, r.lane, b);
-    return b;
-}
-
-template <int lanes, typename Term>
-static inline float row_sum(Term term, int64_t n, row_place r, threadgroup float *share)
-{
-    if (lanes > 1)
-        return lanes_sum(term, n, share + r.first, r.lane);
-    return thread_sum(term, n);
+    return Meeting::most(share + r.first, indices + r.first, r.lane, b);
 }
 
 /* Maximum and sum of exp(z - max) of a row. */
@@ -78,21 +71,21 @@ struct row_softmax {
     float top, sum;
 };
 
-template <int lanes>
+template <typename Meeting>
 static inline row_softmax softmax_of(device const float *z, int64_t n, row_place r,
                                      threadgroup float *share,
                                      threadgroup int64_t *indices)
 {
     row_softmax s;
-    s.top = row_best<lanes>(z, n, r, share, indices).value;
+    s.top = row_best<Meeting>(z, n, r, share, indices).value;
     term_exp t;
     t.z = z;
     t.top = s.top;
-    s.sum = row_sum<lanes>(t, n, r, share);
+    s.sum = Meeting::sum(t, n, share + r.first, r.lane);
     return s;
 }
 
-template <int lanes>
+template <typename Meeting>
 kernel void softmax_rows(device const float *x [[buffer(0)]],
                          device float *y [[buffer(1)]],
                          constant mnt_rows_args &p [[buffer(2)]],
@@ -101,15 +94,15 @@ kernel void softmax_rows(device const float *x [[buffer(0)]],
 {
     threadgroup float share[MNT_GROUP];
     threadgroup int64_t indices[MNT_GROUP];
-    row_place r = row_of<lanes>(p.rows, group, tid);
+    row_place r = row_of<Meeting>(p.rows, group, tid);
     device const float *z = x + r.row * p.width;
-    row_softmax s = softmax_of<lanes>(z, p.width, r, share, indices);
-    for (int64_t j = r.lane; r.in && j < p.width; j += lanes)
+    row_softmax s = softmax_of<Meeting>(z, p.width, r, share, indices);
+    for (int64_t j = r.lane; r.in && j < p.width; j += Meeting::lanes)
         y[r.row * p.width + j] = mnt_expf(z[j] - s.top) / s.sum;
 }
 
 /* dx = y (dy - sum(dy y)) */
-template <int lanes>
+template <typename Meeting>
 kernel void softmax_rows_grad(device const float *dy [[buffer(0)]],
                               device const float *y [[buffer(1)]],
                               device float *dx [[buffer(2)]],
@@ -118,24 +111,30 @@ kernel void softmax_rows_grad(device const float *dy [[buffer(0)]],
                               uint tid [[thread_index_in_threadgroup]])
 {
     threadgroup float share[MNT_GROUP];
-    row_place r = row_of<lanes>(p.rows, group, tid);
+    row_place r = row_of<Meeting>(p.rows, group, tid);
     term_product t;
     t.a = dy + r.row * p.width;
     t.b = y + r.row * p.width;
-    float total = row_sum<lanes>(t, p.width, r, share);
-    for (int64_t j = r.lane; r.in && j < p.width; j += lanes) {
+    float total = Meeting::sum(t, p.width, share + r.first, r.lane);
+    for (int64_t j = r.lane; r.in && j < p.width; j += Meeting::lanes) {
         float d = t.a[j] - total;
         dx[r.row * p.width + j] = t.b[j] * d;
     }
 }
 
-template [[host_name("softmax")]] kernel decltype(softmax_rows<32>) softmax_rows<32>;
+template [[host_name(
+    "softmax")]] kernel decltype(softmax_rows<in_memory>) softmax_rows<in_memory>;
+template [[host_name("softmax_simd")]] kernel decltype(softmax_rows<in_simdgroup>)
+    softmax_rows<in_simdgroup>;
+template [[host_name(
+    "softmax_narrow")]] kernel decltype(softmax_rows<alone>) softmax_rows<alone>;
+template [[host_name("softmax_grad")]] kernel decltype(softmax_rows_grad<in_memory>)
+    softmax_rows_grad<in_memory>;
 template
-    [[host_name("softmax_narrow")]] kernel decltype(softmax_rows<1>) softmax_rows<1>;
-template [[host_name(
-    "softmax_grad")]] kernel decltype(softmax_rows_grad<32>) softmax_rows_grad<32>;
-template [[host_name(
-    "softmax_grad_narrow")]] kernel decltype(softmax_rows_grad<1>) softmax_rows_grad<1>;
+    [[host_name("softmax_grad_simd")]] kernel decltype(softmax_rows_grad<in_simdgroup>)
+        softmax_rows_grad<in_simdgroup>;
+template [[host_name("softmax_grad_narrow")]] kernel decltype(softmax_rows_grad<alone>)
+    softmax_rows_grad<alone>;
 
 static inline bool label_ok(int32_t label, int64_t classes)
 {
@@ -147,7 +146,7 @@ static inline bool label_ok(int32_t label, int64_t classes)
  * its gradient (zeros there). Lane 0 writes the loss, all lanes the gradient. A kernel
  * that does not want one of them binds anything in its place.
  */
-template <bool wants_loss, bool wants_grad, int lanes>
+template <bool wants_loss, bool wants_grad, typename Meeting>
 kernel void entropy_rows(device const float *logits [[buffer(0)]],
                          device const int32_t *labels [[buffer(1)]],
                          device const float *dloss [[buffer(2)]],
@@ -159,18 +158,18 @@ kernel void entropy_rows(device const float *logits [[buffer(0)]],
 {
     threadgroup float share[MNT_GROUP];
     threadgroup int64_t indices[MNT_GROUP];
-    row_place r = row_of<lanes>(p.rows, group, tid);
+    row_place r = row_of<Meeting>(p.rows, group, tid);
     device const float *z = logits + r.row * p.width;
     int32_t label = labels[r.row];
     bool ok = label_ok(label, p.width);
-    row_softmax s = softmax_of<lanes>(z, p.width, r, share, indices);
+    row_softmax s = softmax_of<Meeting>(z, p.width, r, share, indices);
     if (wants_loss && r.in && r.lane == 0) {
         float d = z[ok ? label : 0] - s.top;
         losses[r.row] = ok ? mnt_logf(s.sum) - d : NAN;
     }
     if (wants_grad && r.in) {
         float c = dloss[0] / p.divisor;
-        for (int64_t j = r.lane; j < p.width; j += lanes) {
+        for (int64_t j = r.lane; j < p.width; j += Meeting::lanes) {
             float q = mnt_expf(z[j] - s.top) / s.sum;
             float d = q - (j == label ? 1.0f : 0.0f);
             dlogits[r.row * p.width + j] = ok ? d * c : 0.0f;
@@ -178,21 +177,33 @@ kernel void entropy_rows(device const float *logits [[buffer(0)]],
     }
 }
 
-template [[host_name("entropy_loss")]] kernel decltype(entropy_rows<true, false, 32>)
-    entropy_rows<true, false, 32>;
 template
-    [[host_name("entropy_loss_narrow")]] kernel decltype(entropy_rows<true, false, 1>)
-        entropy_rows<true, false, 1>;
-template [[host_name("entropy_grad")]] kernel decltype(entropy_rows<false, true, 32>)
-    entropy_rows<false, true, 32>;
+    [[host_name("entropy_loss")]] kernel decltype(entropy_rows<true, false, in_memory>)
+        entropy_rows<true, false, in_memory>;
+template [[host_name(
+    "entropy_loss_simd")]] kernel decltype(entropy_rows<true, false, in_simdgroup>)
+    entropy_rows<true, false, in_simdgroup>;
+template [[host_name(
+    "entropy_loss_narrow")]] kernel decltype(entropy_rows<true, false, alone>)
+    entropy_rows<true, false, alone>;
 template
-    [[host_name("entropy_grad_narrow")]] kernel decltype(entropy_rows<false, true, 1>)
-        entropy_rows<false, true, 1>;
-template [[host_name("entropy_both")]] kernel decltype(entropy_rows<true, true, 32>)
-    entropy_rows<true, true, 32>;
+    [[host_name("entropy_grad")]] kernel decltype(entropy_rows<false, true, in_memory>)
+        entropy_rows<false, true, in_memory>;
+template [[host_name(
+    "entropy_grad_simd")]] kernel decltype(entropy_rows<false, true, in_simdgroup>)
+    entropy_rows<false, true, in_simdgroup>;
+template [[host_name(
+    "entropy_grad_narrow")]] kernel decltype(entropy_rows<false, true, alone>)
+    entropy_rows<false, true, alone>;
 template
-    [[host_name("entropy_both_narrow")]] kernel decltype(entropy_rows<true, true, 1>)
-        entropy_rows<true, true, 1>;
+    [[host_name("entropy_both")]] kernel decltype(entropy_rows<true, true, in_memory>)
+        entropy_rows<true, true, in_memory>;
+template [[host_name(
+    "entropy_both_simd")]] kernel decltype(entropy_rows<true, true, in_simdgroup>)
+    entropy_rows<true, true, in_simdgroup>;
+template [[host_name(
+    "entropy_both_narrow")]] kernel decltype(entropy_rows<true, true, alone>)
+    entropy_rows<true, true, alone>;
 
 /*
  * One threadgroup, at most 4096 rows: the first 32 threads make the mean of the losses,
@@ -208,10 +219,10 @@ kernel void entropy_finish(device const float *losses [[buffer(0)]],
 {
     threadgroup float share[MNT_GROUP];
     threadgroup int64_t lowest[MNT_GROUP];
-    row_place r = row_of<MNT_ROW_LANES>(MNT_GROUP_ROWS, 0, tid);
+    row_place r = row_of<in_memory>(MNT_GROUP_ROWS, 0, tid);
     term_value t;
     t.x = losses;
-    float total = lanes_sum(t, p.rows, share + r.first, r.lane);
+    float total = in_memory::sum(t, p.rows, share + r.first, r.lane);
     int64_t bad = first_outside(labels, p.rows, p.width, tid);
     bad = group_lowest(lowest, tid, bad);
     if (tid != 0)
@@ -240,7 +251,7 @@ static inline int32_t group_count(threadgroup int32_t *share, uint tid, int32_t 
 
 /* How many of a threadgroup's rows have their maximum at the label; thread 0 writes that
  * to counts[group]. */
-template <int lanes>
+template <typename Meeting>
 kernel void accuracy(device const float *logits [[buffer(0)]],
                      device const int32_t *labels [[buffer(1)]],
                      device int32_t *counts [[buffer(2)]],
@@ -251,16 +262,20 @@ kernel void accuracy(device const float *logits [[buffer(0)]],
     threadgroup float share[MNT_GROUP];
     threadgroup int64_t indices[MNT_GROUP];
     threadgroup int32_t right[MNT_GROUP];
-    row_place r = row_of<lanes>(p.rows, group, tid);
-    best b = row_best<lanes>(logits + r.row * p.width, p.width, r, share, indices);
+    row_place r = row_of<Meeting>(p.rows, group, tid);
+    best b = row_best<Meeting>(logits + r.row * p.width, p.width, r, share, indices);
     bool hit = r.in && r.lane == 0 && b.index == labels[r.row];
     int32_t count = group_count(right, tid, hit ? 1 : 0);
     if (tid == 0)
         counts[group] = count;
 }
 
-template [[host_name("accuracy_rows")]] kernel decltype(accuracy<32>) accuracy<32>;
-template [[host_name("accuracy_rows_narrow")]] kernel decltype(accuracy<1>) accuracy<1>;
+template [[host_name(
+    "accuracy_rows")]] kernel decltype(accuracy<in_memory>) accuracy<in_memory>;
+template [[host_name("accuracy_rows_simd")]] kernel decltype(accuracy<in_simdgroup>)
+    accuracy<in_simdgroup>;
+template [[host_name(
+    "accuracy_rows_narrow")]] kernel decltype(accuracy<alone>) accuracy<alone>;
 
 /* The sum of `rows` counts. One threadgroup. */
 kernel void accuracy_total(device const int32_t *counts [[buffer(0)]],

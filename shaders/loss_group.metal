@@ -108,7 +108,7 @@ entropy_group(device const float *logits [[buffer(0)]],
         for (uint i = tid; i < rows; i += MNT_ROW_LANES)
             s = s + losses[i];
     uint lane = tid % MNT_ROW_LANES;
-    s = lanes_tree(share + (tid - lane), lane, s);
+    s = in_memory::tree(share + (tid - lane), lane, s);
     bad = group_lowest(lowest, tid, bad);
     if (tid != 0)
         return;

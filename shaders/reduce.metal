@@ -34,10 +34,10 @@ struct term_reduced {
 
 /*
  * 32 threads a (output, block) pair, eight pairs a threadgroup; a thread is one lane.
- * Lane 0 writes the pair's sum. Threads past the last pair sum nothing but keep to the
- * barriers.
+ * Lane 0 writes the pair's sum. Threads past the last pair sum nothing but meet the others.
  */
-kernel void reduce_sum(device const float *x [[buffer(0)]],
+template <typename Meeting>
+kernel void sum_blocks(device const float *x [[buffer(0)]],
                        device float *y [[buffer(1)]],
                        constant mnt_reduce_args &p [[buffer(2)]],
                        uint group [[threadgroup_position_in_grid]],
@@ -58,11 +58,16 @@ kernel void reduce_sum(device const float *x [[buffer(0)]],
         for (int64_t i = block * MNT_SUM_BLOCK + lane; i < end; i += MNT_ROW_LANES)
             s = t.add(s, i);
     }
-    s = lanes_tree(share + (tid - lane), lane, s);
+    s = Meeting::tree(share + (tid - lane), lane, s);
     if (in && lane == 0)
         y[reduce_to(p, output, block)] =
             p.divide != 0 && p.blocks == 1 ? s / p.divisor : s;
 }
+
+template [[host_name(
+    "reduce_sum")]] kernel decltype(sum_blocks<in_memory>) sum_blocks<in_memory>;
+template [[host_name("reduce_sum_simd")]] kernel decltype(sum_blocks<in_simdgroup>)
+    sum_blocks<in_simdgroup>;
 
 /* The same for one block: a thread an output. Best where outputs are many and short. */
 kernel void reduce_sum_narrow(device const float *x [[buffer(0)]],
@@ -125,9 +130,9 @@ kernel void reduce_sum_columns(device const float *x [[buffer(0)]],
     }
 }
 
-/* `lanes` threads an output, 256 / lanes outputs a threadgroup; 0 where nothing is
+/* 32 threads an output, or one; eight outputs a threadgroup, or 256; 0 where nothing is
  * reduced. Lane 0 writes. */
-template <int lanes>
+template <typename Meeting>
 kernel void argmax(device const float *x [[buffer(0)]], device int32_t *y [[buffer(1)]],
                    constant mnt_reduce_args &p [[buffer(2)]],
                    uint group [[threadgroup_position_in_grid]],
@@ -135,6 +140,7 @@ kernel void argmax(device const float *x [[buffer(0)]], device int32_t *y [[buff
 {
     threadgroup float values[MNT_GROUP];
     threadgroup int64_t indices[MNT_GROUP];
+    const uint lanes = Meeting::lanes;
     uint lane = tid % lanes;
     int64_t output = int64_t(group) * (MNT_GROUP / lanes) + tid / lanes;
     bool in = output < p.outputs;
@@ -145,15 +151,18 @@ kernel void argmax(device const float *x [[buffer(0)]], device int32_t *y [[buff
             best_offer(
                 b, x[at + dims_at(p.reduced_dim, p.reduced_x, p.reduced_ndim, i)], i);
     }
-    if (lanes > 1)
-        b = lanes_best(values + (tid - lane), indices + (tid - lane), lane, b);
+    b = Meeting::most(values + (tid - lane), indices + (tid - lane), lane, b);
     if (in && lane == 0)
         y[dims_at(p.kept_dim, p.kept_y, p.kept_ndim, output)] =
             b.index < 0 ? 0 : int32_t(b.index);
 }
 
-template [[host_name("reduce_argmax")]] kernel decltype(argmax<32>) argmax<32>;
-template [[host_name("reduce_argmax_narrow")]] kernel decltype(argmax<1>) argmax<1>;
+template
+    [[host_name("reduce_argmax")]] kernel decltype(argmax<in_memory>) argmax<in_memory>;
+template [[host_name(
+    "reduce_argmax_simd")]] kernel decltype(argmax<in_simdgroup>) argmax<in_simdgroup>;
+template
+    [[host_name("reduce_argmax_narrow")]] kernel decltype(argmax<alone>) argmax<alone>;
 
 /*
  * db of dy [N, C]: chunks of 64 rows, their sums added in order. 32 columns a

@@ -28,7 +28,7 @@ static void profile(void *ctx, bool on)
 static const char *variant(void *ctx, int i)
 {
     cuda_context *c = ctx;
-    return gpu_variant(i, c->variant, sizeof c->variant);
+    return gpu_variant(&c->force, i, c->variant, sizeof c->variant);
 }
 
 const mnt_backend cuda_backend = {

@@ -226,6 +226,7 @@ mnt_status cuda_open(const mnt_backend_config *config, void **ctx)
         return fail(host, MNT_NO_MEMORY, "cuda: no memory for a context");
     c->host = host;
     mnt_status st = gpu_force_read(&c->force, host, "cuda", config->force);
+    c->force.has = GPU_NEEDS_SIMD; /* a warp */
     if (st == MNT_OK) {
         st = cuda_driver_open(&c->driver, sentence, sizeof sentence);
         if (st)

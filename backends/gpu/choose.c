@@ -23,8 +23,8 @@ enum { RANKS = 3 };
 static int rank(const gpu_force *f, const mnt_cmd *cmd, const gpu_launcher *l)
 {
     const char *only = f->op[cmd->op];
-    if (l->op != cmd->op || (only && strcmp(l->name, only) != 0) ||
-        (l->accepts && !l->accepts(cmd)))
+    if (l->op != cmd->op || (l->need & ~f->has) ||
+        (only && strcmp(l->name, only) != 0) || (l->accepts && !l->accepts(cmd)))
         return RANKS;
     if (only || (f->all && strcmp(l->name, f->all) == 0))
         return 0;

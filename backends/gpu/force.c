@@ -155,7 +155,7 @@ void gpu_force_free(gpu_force *f, const mnt_host *host)
 }
 
 /* "all=ref", then each variant of each op. */
-const char *gpu_variant(int i, char *buf, size_t size)
+const char *gpu_variant(const gpu_force *f, int i, char *buf, size_t size)
 {
     if (i-- == 0) {
         snprintf(buf, size, "all=ref");
@@ -163,7 +163,7 @@ const char *gpu_variant(int i, char *buf, size_t size)
     }
     for (int k = 0; gpu_launchers[k]; k++)
         for (const gpu_launcher *l = gpu_launchers[k]; l->name; l++)
-            if (!listed_before(l) && i-- == 0) {
+            if (!(l->need & ~f->has) && !listed_before(l) && i-- == 0) {
                 snprintf(buf, size, "%s=%s", mnt_op_name(l->op), l->name);
                 return buf;
             }

@@ -136,10 +136,11 @@ static void put_shapes(char *text, size_t size, const mnt_operand *o, int count)
     }
 }
 
-/* A kernel that the device cannot run; threads 0: there was none. */
+/* A kernel that the device cannot run, and what it runs of it; threads 0: there was
+ * none. */
 typedef struct misfit {
     gpu_kernel kernel;
-    int threads; /* that the device runs of it in a threadgroup */
+    gpu_fit fit;
 } misfit;
 
 static const char *forced_variant(const gpu_force *f, const mnt_cmd *cmd)
@@ -154,15 +155,22 @@ static void put_forced(char *text, size_t size, const char *forced)
              forced);
 }
 
-static void put_misfit(char *text, size_t size, misfit m, const char *forced)
+/* "conv needs 256 threads in a threadgroup, this device runs 128 of it". */
+static void put_misfit(char *text, size_t size, misfit m)
 {
     size_t used = strlen(text);
     const gpu_kernel_row *row = &gpu_kernels[m.kernel];
+    bool few = m.fit.threads < row->threads;
     if (used + 1 < size)
         snprintf(text + used, size - used,
-                 "%s needs %d threads in a threadgroup, this device runs %d of it%s",
-                 row->name, row->threads, m.threads,
-                 forced ? "" : ", and no other variant fits");
+                 "%s needs %d threads in a %s, this device runs %d of it", row->name,
+                 few ? row->threads : GPU_SIMD_WIDTH, few ? "threadgroup" : "simdgroup",
+                 few ? m.fit.threads : m.fit.simd_width);
+}
+
+static void put_no_other(char *text, size_t size, const char *forced)
+{
+    put(text, size, forced ? "" : ", and no other variant fits");
 }
 
 static mnt_status unsupported(const mnt_host *host, const char *backend,
@@ -179,9 +187,10 @@ static mnt_status unsupported(const mnt_host *host, const char *backend,
     put_shapes(text, sizeof text, cmd->in, MNT_MAX_IN);
     put(text, sizeof text, " ->");
     put_shapes(text, sizeof text, cmd->out, MNT_MAX_OUT);
-    if (m.threads > 0) {
+    if (m.fit.threads > 0) {
         put(text, sizeof text, ": ");
-        put_misfit(text, sizeof text, m, forced);
+        put_misfit(text, sizeof text, m);
+        put_no_other(text, sizeof text, forced);
     }
     return host->fail(host->self, MNT_UNSUPPORTED, text);
 }
@@ -196,7 +205,8 @@ static void say_misfit(const mnt_host *host, const gpu_force *f, const mnt_cmd *
         put_forced(text, sizeof text, forced);
         put(text, sizeof text, ": ");
     }
-    put_misfit(text, sizeof text, m, forced);
+    put_misfit(text, sizeof text, m);
+    put_no_other(text, sizeof text, forced);
     (void)host->fail(host->self, MNT_UNSUPPORTED, text);
 }
 
@@ -221,18 +231,20 @@ static mnt_status emit_failed(const gpu_emit *e, const char *backend,
 
 /* ---- programs ---- */
 
-/* Whether the device runs all kernels of the dispatches from `first` on; *m is one that
- * it does not run. */
-static bool fits(gpu_emit *e, const gpu_force *f, int first, misfit *m)
+/* Whether the device runs all kernels of the dispatches from `first` on, which l
+ * launched; *m is one that it does not run. */
+static bool fits(gpu_emit *e, const gpu_force *f, const gpu_launcher *l, int first,
+                 misfit *m)
 {
     for (int i = first; f->device && i < e->program->dispatch_count; i++) {
         gpu_kernel kernel = e->program->dispatches[i].kernel;
-        int threads = 0;
-        e->status = f->threads(f->device, kernel, &threads);
+        gpu_fit fit = { 0 };
+        e->status = f->fit(f->device, kernel, &fit);
         if (e->status != MNT_OK)
             return false;
-        if (threads < gpu_kernels[kernel].threads) {
-            *m = (misfit){ kernel, threads };
+        if (fit.threads < gpu_kernels[kernel].threads ||
+            ((l->need & GPU_NEEDS_SIMD) && fit.simd_width != GPU_SIMD_WIDTH)) {
+            *m = (misfit){ kernel, fit };
             return false;
         }
     }
@@ -248,11 +260,11 @@ static const gpu_launcher *emit(gpu_emit *e, const gpu_force *f, const mnt_cmd *
     const uint64_t scratch = e->scratch;
     const gpu_launcher *l;
     for (int i = 0; (l = gpu_candidate(f, cmd, i)) != NULL; i++) {
-        misfit found = { .threads = 0 };
+        misfit found = { 0 };
         l->launch(e, cmd);
         if (e->status != MNT_OK)
             return NULL;
-        if (fits(e, f, first, &found))
+        if (fits(e, f, l, first, &found))
             return l;
         e->program->dispatch_count = first;
         e->scratch = scratch;
@@ -269,11 +281,11 @@ static void log_misfit(const mnt_host *host, const char *backend, const mnt_cmd 
                        const gpu_launcher *l, misfit m)
 {
     char text[TEXT];
-    snprintf(text, sizeof text,
-             "%s: %s: %s needs %d threads in a threadgroup, this device runs %d of it: "
-             "\"%s\" takes its place",
-             backend, mnt_op_name(cmd->op), gpu_kernels[m.kernel].name,
-             gpu_kernels[m.kernel].threads, m.threads, l->name);
+    snprintf(text, sizeof text, "%s: %s: ", backend, mnt_op_name(cmd->op));
+    put_misfit(text, sizeof text, m);
+    put(text, sizeof text, ": \"");
+    put(text, sizeof text, l->name);
+    put(text, sizeof text, "\" takes its place");
     host->log(host->self, MNT_LOG_INFO, text);
 }
 
@@ -284,7 +296,7 @@ static mnt_status emit_all(gpu_emit *e, const gpu_force *f, const char *backend,
     gpu_program *p = e->program;
     for (int i = 0; i < program->count; i++) {
         const mnt_cmd *cmd = &program->cmds[i];
-        misfit m = { .threads = 0 };
+        misfit m = { 0 };
         p->cmds[i].first = p->dispatch_count;
         e->scratch = taken[p->cmds[i].level];
         const gpu_launcher *l = emit(e, f, cmd, &m);
@@ -293,7 +305,7 @@ static mnt_status emit_all(gpu_emit *e, const gpu_force *f, const char *backend,
             return emit_failed(e, backend, cmd);
         if (!l)
             return unsupported(e->host, backend, f, cmd, m);
-        if (m.threads > 0)
+        if (m.fit.threads > 0)
             log_misfit(e->host, backend, cmd, l, m);
         p->cmds[i].count = p->dispatch_count - p->cmds[i].first;
         snprintf(p->cmds[i].name, sizeof p->cmds[i].name, "%s", l->name);
@@ -309,10 +321,10 @@ bool gpu_supports(const gpu_force *f, const mnt_host *host, const mnt_cmd *cmd)
         return gpu_candidate(f, cmd, 0) != NULL;
     gpu_program p = { .scratch_bytes = SCRATCH };
     gpu_emit e = { .host = host, .program = &p };
-    misfit m = { .threads = 0 };
+    misfit m = { 0 };
     bool runs = emit(&e, f, cmd, &m) || e.status != MNT_OK;
     host->free(host->self, p.dispatches);
-    if (!runs && m.threads > 0)
+    if (!runs && m.fit.threads > 0)
         say_misfit(host, f, cmd, m);
     return runs;
 }

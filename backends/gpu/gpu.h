@@ -69,6 +69,13 @@ void gpu_args(gpu_dispatch *d, const void *args, size_t bytes);
  * it is garbage at first. Returns its offset. */
 uint64_t gpu_scratch(gpu_emit *e, uint64_t bytes);
 
+/* What some launchers need of a device beside threads. */
+typedef enum gpu_need {
+    GPU_ANY = 0,
+    GPU_NEEDS_SIMD = 1 /* simdgroup functions, simdgroups of GPU_SIMD_WIDTH threads */
+} gpu_need;
+#define GPU_SIMD_WIDTH 32
+
 typedef struct gpu_launcher {
     mnt_op op;
     const char *name; /* the variant: "ref", "tile", ... */
@@ -79,6 +86,7 @@ typedef struct gpu_launcher {
     /* Whether it is worth its name for a command that it accepts; NULL: always. Where
      * no launcher prefers a command, or it is forced, accepting is enough. */
     bool (*prefers)(const mnt_cmd *cmd);
+    gpu_need need; /* a device without it has no such variant */
 } gpu_launcher;
 
 /* Lists of launchers by family, each ended by name NULL; fast families first, the
@@ -102,15 +110,21 @@ typedef struct gpu_program {
     uint64_t scratch_bytes; /* at least 256 */
 } gpu_program;
 
+typedef struct gpu_fit {
+    int threads;    /* the most of a threadgroup, 0 if none */
+    int simd_width; /* threads of a simdgroup */
+} gpu_fit;
+
 typedef struct gpu_force {
     const char *all;              /* variant preferred where an op has it, or NULL */
     const char *op[MNT_OP_COUNT]; /* the op's only allowed variant, or NULL */
     char *text;                   /* what the names point into */
-    /* Set by a backend whose devices differ: the most threads of a threadgroup that the
-     * device runs of a kernel, 0 if none; a failure was told to host->fail(). A variant
-     * whose kernels do not fit is passed over. */
+    /* Set by the backend once the device is open. */
+    gpu_need has;
+    /* And where devices differ: what the device runs of a kernel; a failure was told to
+     * host->fail(). A variant whose kernels do not fit is passed over. */
     void *device; /* NULL: every kernel runs */
-    mnt_status (*threads)(void *device, gpu_kernel kernel, int *most);
+    mnt_status (*fit)(void *device, gpu_kernel kernel, gpu_fit *out);
 } gpu_force;
 
 /* Parses "all=ref,matmul=tile". INVALID with a sentence that lists what is known;
@@ -118,8 +132,8 @@ typedef struct gpu_force {
 mnt_status gpu_force_read(gpu_force *f, const mnt_host *host, const char *backend,
                           const char *text);
 void gpu_force_free(gpu_force *f, const mnt_host *host);
-/* The vtable's variant(): "all=ref", "matmul=tile", ...; in buf. */
-const char *gpu_variant(int i, char *buf, size_t size);
+/* The vtable's variant(): "all=ref", "matmul=tile", ... of what the device has; in buf. */
+const char *gpu_variant(const gpu_force *f, int i, char *buf, size_t size);
 
 /* The launchers that may run the command, the best first; NULL past the last. */
 const gpu_launcher *gpu_candidate(const gpu_force *f, const mnt_cmd *cmd, int i);

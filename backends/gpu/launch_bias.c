@@ -89,7 +89,7 @@ static void launch_pool(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 const gpu_launcher gpu_launch_bias[] = {
-    { MNT_OP_ID_bias_grad, "stage", accepts_grad, launch_grad, NULL },
-    { MNT_OP_ID_conv2d_pool_db, "stage", accepts_pool, launch_pool, NULL },
+    { MNT_OP_ID_bias_grad, "stage", accepts_grad, launch_grad, NULL, GPU_ANY },
+    { MNT_OP_ID_conv2d_pool_db, "stage", accepts_pool, launch_pool, NULL, GPU_ANY },
     { 0 },
 };

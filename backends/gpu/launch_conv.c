@@ -203,12 +203,13 @@ static void launch_winners(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 const gpu_launcher gpu_launch_conv[] = {
-    { MNT_OP_ID_conv2d, "ref", accepts_forward, launch_forward, NULL },
-    { MNT_OP_ID_conv2d_dx, "ref", accepts_dx, launch_dx, NULL },
-    { MNT_OP_ID_conv2d_dw, "ref", accepts_dw, launch_dw, NULL },
-    { MNT_OP_ID_conv2d_block, "ref", accepts_forward, launch_block, NULL },
-    { MNT_OP_ID_conv2d_pool_dx, "ref", accepts_pool_dx, launch_dx, NULL },
-    { MNT_OP_ID_conv2d_pool_dw, "winners", accepts_winners, launch_winners, NULL },
-    { MNT_OP_ID_conv2d_pool_dw, "ref", accepts_dw, launch_pool_dw, NULL },
+    { MNT_OP_ID_conv2d, "ref", accepts_forward, launch_forward, NULL, GPU_ANY },
+    { MNT_OP_ID_conv2d_dx, "ref", accepts_dx, launch_dx, NULL, GPU_ANY },
+    { MNT_OP_ID_conv2d_dw, "ref", accepts_dw, launch_dw, NULL, GPU_ANY },
+    { MNT_OP_ID_conv2d_block, "ref", accepts_forward, launch_block, NULL, GPU_ANY },
+    { MNT_OP_ID_conv2d_pool_dx, "ref", accepts_pool_dx, launch_dx, NULL, GPU_ANY },
+    { MNT_OP_ID_conv2d_pool_dw, "winners", accepts_winners, launch_winners, NULL,
+      GPU_ANY },
+    { MNT_OP_ID_conv2d_pool_dw, "ref", accepts_dw, launch_pool_dw, NULL, GPU_ANY },
     { 0 },
 };

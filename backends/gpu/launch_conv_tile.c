@@ -319,9 +319,10 @@ static void launch_pool_dx(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 const gpu_launcher gpu_launch_conv_tile[] = {
-    { MNT_OP_ID_conv2d, "tile", accepts_conv, launch_conv, NULL },
-    { MNT_OP_ID_conv2d_block, "tile", accepts_block, launch_block, NULL },
-    { MNT_OP_ID_conv2d_dx, "tile", accepts_dx, launch_dx, NULL },
-    { MNT_OP_ID_conv2d_pool_dx, "winners", accepts_pool_dx, launch_pool_dx, NULL },
+    { MNT_OP_ID_conv2d, "tile", accepts_conv, launch_conv, NULL, GPU_ANY },
+    { MNT_OP_ID_conv2d_block, "tile", accepts_block, launch_block, NULL, GPU_ANY },
+    { MNT_OP_ID_conv2d_dx, "tile", accepts_dx, launch_dx, NULL, GPU_ANY },
+    { MNT_OP_ID_conv2d_pool_dx, "winners", accepts_pool_dx, launch_pool_dx, NULL,
+      GPU_ANY },
     { 0 },
 };

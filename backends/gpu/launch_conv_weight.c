@@ -167,7 +167,7 @@ static void launch(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 const gpu_launcher gpu_launch_conv_weight[] = {
-    { MNT_OP_ID_conv2d_dw, "stage", accepts, launch, NULL },
-    { MNT_OP_ID_conv2d_pool_dw, "stage", accepts, launch, NULL },
+    { MNT_OP_ID_conv2d_dw, "stage", accepts, launch, NULL, GPU_ANY },
+    { MNT_OP_ID_conv2d_pool_dw, "stage", accepts, launch, NULL, GPU_ANY },
     { 0 },
 };

@@ -88,9 +88,9 @@ static void launch_ref(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 #define ROWS(op)                                                                       \
-    { MNT_OP_ID_##op, "flat", accepts_flat, launch_flat, NULL },                       \
+    { MNT_OP_ID_##op, "flat", accepts_flat, launch_flat, NULL, GPU_ANY },              \
     {                                                                                  \
-        MNT_OP_ID_##op, "ref", NULL, launch_ref, NULL                                  \
+        MNT_OP_ID_##op, "ref", NULL, launch_ref, NULL, GPU_ANY                         \
     }
 
 const gpu_launcher gpu_launch_elementwise[] = {

@@ -2,7 +2,7 @@
 /*
  * Softmax and losses: rows in a first dispatch, and where a scalar is wanted a second
  * one over the rows' results, in scratch memory. "narrow" gives a row to one thread,
- * "ref" to 32.
+ * "simd" to a simdgroup of 32, "ref" to 32 threads.
  */
 #include "launch.h"
 
@@ -54,6 +54,11 @@ static void launch_softmax_narrow(gpu_emit *e, const mnt_cmd *cmd)
     emit_softmax(e, cmd, GPU_KERNEL_softmax_narrow, true);
 }
 
+static void launch_softmax_simd(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_softmax(e, cmd, GPU_KERNEL_softmax_simd, false);
+}
+
 static void launch_softmax_grad(gpu_emit *e, const mnt_cmd *cmd)
 {
     emit_softmax(e, cmd, GPU_KERNEL_softmax_grad, false);
@@ -62,6 +67,11 @@ static void launch_softmax_grad(gpu_emit *e, const mnt_cmd *cmd)
 static void launch_softmax_grad_narrow(gpu_emit *e, const mnt_cmd *cmd)
 {
     emit_softmax(e, cmd, GPU_KERNEL_softmax_grad_narrow, true);
+}
+
+static void launch_softmax_grad_simd(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_softmax(e, cmd, GPU_KERNEL_softmax_grad_simd, false);
 }
 
 /* Rows of logits, labels, dloss; losses go to scratch memory. */
@@ -121,6 +131,11 @@ static void launch_loss_narrow(gpu_emit *e, const mnt_cmd *cmd)
     emit_loss(e, cmd, GPU_KERNEL_entropy_loss_narrow, true);
 }
 
+static void launch_loss_simd(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_loss(e, cmd, GPU_KERNEL_entropy_loss_simd, false);
+}
+
 static void launch_grad(gpu_emit *e, const mnt_cmd *cmd)
 {
     emit_rows(e, cmd, GPU_KERNEL_entropy_grad, false, &cmd->in[2], 0, &cmd->out[0]);
@@ -129,6 +144,12 @@ static void launch_grad(gpu_emit *e, const mnt_cmd *cmd)
 static void launch_grad_narrow(gpu_emit *e, const mnt_cmd *cmd)
 {
     emit_rows(e, cmd, GPU_KERNEL_entropy_grad_narrow, true, &cmd->in[2], 0,
+              &cmd->out[0]);
+}
+
+static void launch_grad_simd(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_rows(e, cmd, GPU_KERNEL_entropy_grad_simd, false, &cmd->in[2], 0,
               &cmd->out[0]);
 }
 
@@ -147,6 +168,11 @@ static void launch_both(gpu_emit *e, const mnt_cmd *cmd)
 static void launch_both_narrow(gpu_emit *e, const mnt_cmd *cmd)
 {
     emit_both(e, cmd, GPU_KERNEL_entropy_both_narrow, true);
+}
+
+static void launch_both_simd(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_both(e, cmd, GPU_KERNEL_entropy_both_simd, false);
 }
 
 /* One threadgroup for all rows: of few elements each, and few of them. */
@@ -208,17 +234,27 @@ static void launch_accuracy_narrow(gpu_emit *e, const mnt_cmd *cmd)
     emit_accuracy(e, cmd, GPU_KERNEL_accuracy_rows_narrow, true);
 }
 
+static void launch_accuracy_simd(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_accuracy(e, cmd, GPU_KERNEL_accuracy_rows_simd, false);
+}
+
 #define ROWS(op, launch)                                                               \
-    { MNT_OP_ID_##op, "narrow", accepts_narrow, launch##_narrow, prefers_narrow },     \
     {                                                                                  \
-        MNT_OP_ID_##op, "ref", NULL, launch, NULL                                      \
+        MNT_OP_ID_##op,  "narrow",       accepts_narrow,                               \
+        launch##_narrow, prefers_narrow, GPU_ANY                                       \
+    },                                                                                 \
+        { MNT_OP_ID_##op, "simd", NULL, launch##_simd, NULL, GPU_NEEDS_SIMD },         \
+    {                                                                                  \
+        MNT_OP_ID_##op, "ref", NULL, launch, NULL, GPU_ANY                             \
     }
 
 const gpu_launcher gpu_launch_loss[] = {
     ROWS(softmax, launch_softmax),
     ROWS(softmax_grad, launch_softmax_grad),
-    { MNT_OP_ID_cross_entropy, "group", accepts_group, launch_group, NULL },
-    { MNT_OP_ID_cross_entropy_both, "group", accepts_group, launch_group, NULL },
+    { MNT_OP_ID_cross_entropy, "group", accepts_group, launch_group, NULL, GPU_ANY },
+    { MNT_OP_ID_cross_entropy_both, "group", accepts_group, launch_group, NULL,
+      GPU_ANY },
     ROWS(cross_entropy, launch_loss),
     ROWS(cross_entropy_grad, launch_grad),
     ROWS(cross_entropy_both, launch_both),

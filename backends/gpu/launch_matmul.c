@@ -166,13 +166,13 @@ static void launch_ref(gpu_emit *e, const mnt_cmd *cmd)
          gpu_groups(gpu_count(&cmd->out[0]), MNT_GROUP));
 }
 
-#define ROWS(op)                                                                       \
-    { MNT_OP_ID_##op, "big", accepts_big, launch_big, prefers_big },                   \
-        { MNT_OP_ID_##op, "split", NULL, launch_split, prefers_split },                \
-        { MNT_OP_ID_##op, "block", accepts_steps, launch_block, prefers_block },       \
-        { MNT_OP_ID_##op, "tile", accepts_steps, launch_tile, prefers_tile },          \
-    {                                                                                  \
-        MNT_OP_ID_##op, "ref", NULL, launch_ref, NULL                                  \
+#define ROWS(op)                                                                          \
+    { MNT_OP_ID_##op, "big", accepts_big, launch_big, prefers_big, GPU_ANY },             \
+        { MNT_OP_ID_##op, "split", NULL, launch_split, prefers_split, GPU_ANY },          \
+        { MNT_OP_ID_##op, "block", accepts_steps, launch_block, prefers_block, GPU_ANY }, \
+        { MNT_OP_ID_##op, "tile", accepts_steps, launch_tile, prefers_tile, GPU_ANY },    \
+    {                                                                                     \
+        MNT_OP_ID_##op, "ref", NULL, launch_ref, NULL, GPU_ANY                            \
     }
 
 const gpu_launcher gpu_launch_matmul[] = { ROWS(matmul), ROWS(dense), { 0 } };

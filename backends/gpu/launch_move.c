@@ -184,11 +184,12 @@ static void launch_accumulate(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 const gpu_launcher gpu_launch_move[] = {
-    { MNT_OP_ID_copy, "ref", NULL, launch_copy, NULL },
-    { MNT_OP_ID_cast, "ref", accepts_cast, launch_cast, NULL },
-    { MNT_OP_ID_gather, "ref", accepts_cast, launch_gather, NULL },
-    { MNT_OP_ID_batch_index, "ref", NULL, launch_batch_index, NULL },
-    { MNT_OP_ID_fill, "ref", accepts_fill, launch_fill, NULL },
-    { MNT_OP_ID_accumulate, "ref", accepts_accumulate, launch_accumulate, NULL },
+    { MNT_OP_ID_copy, "ref", NULL, launch_copy, NULL, GPU_ANY },
+    { MNT_OP_ID_cast, "ref", accepts_cast, launch_cast, NULL, GPU_ANY },
+    { MNT_OP_ID_gather, "ref", accepts_cast, launch_gather, NULL, GPU_ANY },
+    { MNT_OP_ID_batch_index, "ref", NULL, launch_batch_index, NULL, GPU_ANY },
+    { MNT_OP_ID_fill, "ref", accepts_fill, launch_fill, NULL, GPU_ANY },
+    { MNT_OP_ID_accumulate, "ref", accepts_accumulate, launch_accumulate, NULL,
+      GPU_ANY },
     { 0 },
 };

@@ -66,8 +66,8 @@ static void launch_adam(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 const gpu_launcher gpu_launch_optim[] = {
-    { MNT_OP_ID_optimizer_step, "ref", NULL, launch_step, NULL },
-    { MNT_OP_ID_sgd, "ref", NULL, launch_sgd, NULL },
-    { MNT_OP_ID_adam, "ref", NULL, launch_adam, NULL },
+    { MNT_OP_ID_optimizer_step, "ref", NULL, launch_step, NULL, GPU_ANY },
+    { MNT_OP_ID_sgd, "ref", NULL, launch_sgd, NULL, GPU_ANY },
+    { MNT_OP_ID_adam, "ref", NULL, launch_adam, NULL, GPU_ANY },
     { 0 },
 };

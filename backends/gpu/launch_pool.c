@@ -93,9 +93,10 @@ static void launch_col2im(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 const gpu_launcher gpu_launch_pool[] = {
-    { MNT_OP_ID_max_pool2d, "ref", accepts_from_image, launch_max, NULL },
-    { MNT_OP_ID_max_pool2d_grad, "ref", accepts_to_image, launch_max_grad, NULL },
-    { MNT_OP_ID_im2col, "ref", accepts_from_image, launch_im2col, NULL },
-    { MNT_OP_ID_col2im, "ref", accepts_to_image, launch_col2im, NULL },
+    { MNT_OP_ID_max_pool2d, "ref", accepts_from_image, launch_max, NULL, GPU_ANY },
+    { MNT_OP_ID_max_pool2d_grad, "ref", accepts_to_image, launch_max_grad, NULL,
+      GPU_ANY },
+    { MNT_OP_ID_im2col, "ref", accepts_from_image, launch_im2col, NULL, GPU_ANY },
+    { MNT_OP_ID_col2im, "ref", accepts_to_image, launch_col2im, NULL, GPU_ANY },
     { 0 },
 };

@@ -40,8 +40,8 @@ static void launch_advance(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 const gpu_launcher gpu_launch_random[] = {
-    { MNT_OP_ID_uniform, "ref", NULL, launch_uniform, NULL },
-    { MNT_OP_ID_normal, "ref", NULL, launch_normal, NULL },
-    { MNT_OP_ID_advance, "ref", NULL, launch_advance, NULL },
+    { MNT_OP_ID_uniform, "ref", NULL, launch_uniform, NULL, GPU_ANY },
+    { MNT_OP_ID_normal, "ref", NULL, launch_normal, NULL, GPU_ANY },
+    { MNT_OP_ID_advance, "ref", NULL, launch_advance, NULL, GPU_ANY },
     { 0 },
 };

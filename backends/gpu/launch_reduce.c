@@ -3,7 +3,7 @@
  * Reductions. Sums of more than 4096 elements are levels: each dispatch sums blocks of
  * 4096, and the next one sums what it left in scratch memory, until one block is left.
  * "columns" is for reduced axes that lie across memory, "narrow" for few elements an
- * output, "ref" for any.
+ * output, "simd" and "ref" for any.
  */
 #include "launch.h"
 
@@ -65,21 +65,20 @@ static void next_level(mnt_reduce_args *a)
     }
 }
 
-/* All levels; x NULL: scratch memory at `from`. */
+/* All levels, the first by `kernel`; x NULL: scratch memory at `from`. */
 static void emit_sum(gpu_emit *e, mnt_reduce_args *a, const mnt_operand *x,
-                     uint64_t from, const mnt_operand *y, bool columns)
+                     uint64_t from, const mnt_operand *y, gpu_kernel kernel)
 {
     for (bool first = true;; first = false) {
         a->blocks = blocks_of(a->length);
-        bool wide = first && columns;
+        bool wide = kernel == GPU_KERNEL_reduce_sum_columns;
         uint64_t groups =
             wide ? gpu_groups(a->outputs, MNT_COLUMNS) * (uint64_t)a->blocks
                  : gpu_groups(a->outputs * a->blocks, MNT_GROUP_ROWS);
         uint64_t to = 0;
         if (a->blocks > 1)
             to = gpu_scratch(e, (uint64_t)(a->outputs * a->blocks) * sizeof(float));
-        gpu_dispatch *d = gpu_dispatch_add(
-            e, wide ? GPU_KERNEL_reduce_sum_columns : GPU_KERNEL_reduce_sum, groups);
+        gpu_dispatch *d = gpu_dispatch_add(e, kernel, groups);
         if (first && x)
             gpu_bind(d, x);
         else
@@ -92,6 +91,7 @@ static void emit_sum(gpu_emit *e, mnt_reduce_args *a, const mnt_operand *x,
         if (a->blocks == 1)
             return;
         from = to;
+        kernel = wide ? GPU_KERNEL_reduce_sum : kernel;
         next_level(a);
     }
 }
@@ -106,14 +106,21 @@ void gpu_dispatch_sum(gpu_emit *e, uint64_t from, int64_t n, const mnt_operand *
                           .reduced_ndim = 1,
                           .divide = mean,
                           .divisor = (float)n };
-    emit_sum(e, &a, NULL, from, y, false);
+    emit_sum(e, &a, NULL, from, y, GPU_KERNEL_reduce_sum);
 }
 
 static void launch_ref(gpu_emit *e, const mnt_cmd *cmd)
 {
     mnt_reduce_args a;
     reduce_args(&a, cmd);
-    emit_sum(e, &a, &cmd->in[0], 0, &cmd->out[0], false);
+    emit_sum(e, &a, &cmd->in[0], 0, &cmd->out[0], GPU_KERNEL_reduce_sum);
+}
+
+static void launch_simd(gpu_emit *e, const mnt_cmd *cmd)
+{
+    mnt_reduce_args a;
+    reduce_args(&a, cmd);
+    emit_sum(e, &a, &cmd->in[0], 0, &cmd->out[0], GPU_KERNEL_reduce_sum_simd);
 }
 
 /* One reduced dim that lies across memory, and outputs side by side in it. */
@@ -134,7 +141,7 @@ static void launch_columns(gpu_emit *e, const mnt_cmd *cmd)
 {
     mnt_reduce_args a;
     reduce_args(&a, cmd);
-    emit_sum(e, &a, &cmd->in[0], 0, &cmd->out[0], true);
+    emit_sum(e, &a, &cmd->in[0], 0, &cmd->out[0], GPU_KERNEL_reduce_sum_columns);
 }
 
 /* One block an output, so no levels. */
@@ -171,6 +178,11 @@ static void launch_narrow(gpu_emit *e, const mnt_cmd *cmd)
 static void launch_argmax(gpu_emit *e, const mnt_cmd *cmd)
 {
     emit_one(e, cmd, GPU_KERNEL_reduce_argmax, MNT_GROUP_ROWS);
+}
+
+static void launch_argmax_simd(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit_one(e, cmd, GPU_KERNEL_reduce_argmax_simd, MNT_GROUP_ROWS);
 }
 
 static void launch_argmax_narrow(gpu_emit *e, const mnt_cmd *cmd)
@@ -245,15 +257,21 @@ static void launch_pool_db(gpu_emit *e, const mnt_cmd *cmd)
 }
 
 const gpu_launcher gpu_launch_reduce[] = {
-    { MNT_OP_ID_sum, "columns", accepts_columns, launch_columns, prefers_columns },
-    { MNT_OP_ID_sum, "narrow", accepts_narrow, launch_narrow, prefers_narrow },
-    { MNT_OP_ID_sum, "ref", NULL, launch_ref, NULL },
-    { MNT_OP_ID_mean, "columns", accepts_columns, launch_columns, prefers_columns },
-    { MNT_OP_ID_mean, "narrow", accepts_narrow, launch_narrow, prefers_narrow },
-    { MNT_OP_ID_mean, "ref", NULL, launch_ref, NULL },
-    { MNT_OP_ID_argmax, "narrow", NULL, launch_argmax_narrow, prefers_narrow },
-    { MNT_OP_ID_argmax, "ref", NULL, launch_argmax, NULL },
-    { MNT_OP_ID_bias_grad, "ref", NULL, launch_bias_grad, NULL },
-    { MNT_OP_ID_conv2d_pool_db, "ref", accepts_pool_db, launch_pool_db, NULL },
+    { MNT_OP_ID_sum, "columns", accepts_columns, launch_columns, prefers_columns,
+      GPU_ANY },
+    { MNT_OP_ID_sum, "narrow", accepts_narrow, launch_narrow, prefers_narrow, GPU_ANY },
+    { MNT_OP_ID_sum, "simd", NULL, launch_simd, NULL, GPU_NEEDS_SIMD },
+    { MNT_OP_ID_sum, "ref", NULL, launch_ref, NULL, GPU_ANY },
+    { MNT_OP_ID_mean, "columns", accepts_columns, launch_columns, prefers_columns,
+      GPU_ANY },
+    { MNT_OP_ID_mean, "narrow", accepts_narrow, launch_narrow, prefers_narrow,
+      GPU_ANY },
+    { MNT_OP_ID_mean, "simd", NULL, launch_simd, NULL, GPU_NEEDS_SIMD },
+    { MNT_OP_ID_mean, "ref", NULL, launch_ref, NULL, GPU_ANY },
+    { MNT_OP_ID_argmax, "narrow", NULL, launch_argmax_narrow, prefers_narrow, GPU_ANY },
+    { MNT_OP_ID_argmax, "simd", NULL, launch_argmax_simd, NULL, GPU_NEEDS_SIMD },
+    { MNT_OP_ID_argmax, "ref", NULL, launch_argmax, NULL, GPU_ANY },
+    { MNT_OP_ID_bias_grad, "ref", NULL, launch_bias_grad, NULL, GPU_ANY },
+    { MNT_OP_ID_conv2d_pool_db, "ref", accepts_pool_db, launch_pool_db, NULL, GPU_ANY },
     { 0 },
 };

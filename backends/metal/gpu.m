@@ -155,6 +155,65 @@ static mnt_status check_library(metal_gpu *gpu, const char *from)
     return MNT_OK;
 }
 
+/* ---- pipelines ---- */
+
+/* Retained; nil if none can be made, with the reason in *what and *error. */
+static id<MTLComputePipelineState> new_pipeline(metal_gpu *gpu, gpu_kernel kernel,
+                                                const char **what, NSError **error)
+{
+    NSString *name = [NSString stringWithUTF8String:gpu_kernels[kernel].name];
+    id<MTLFunction> f = [gpu->library newFunctionWithName:name];
+    *what =
+        f ? "no pipeline can be made of the kernel" : "the library lacks the kernel";
+    if (!f)
+        return nil;
+    id<MTLComputePipelineState> p =
+        [gpu->device newComputePipelineStateWithFunction:f error:error];
+    [f release];
+    return p;
+}
+
+static mnt_status make_pipeline(metal_gpu *gpu, gpu_kernel kernel)
+{
+    NSError *error = nil;
+    const char *why = "";
+    gpu->pipeline[kernel] = new_pipeline(gpu, kernel, &why, &error);
+    if (gpu->pipeline[kernel])
+        return MNT_OK;
+    char what[160];
+    snprintf(what, sizeof what, "%s %s", why, gpu_kernels[kernel].name);
+    return metal_fail(gpu->host, MNT_DEVICE, what, error);
+}
+
+mnt_status metal_gpu_fit(metal_gpu *gpu, gpu_kernel kernel, gpu_fit *out)
+{
+    @autoreleasepool {
+        mnt_status st = gpu->pipeline[kernel] ? MNT_OK : make_pipeline(gpu, kernel);
+        NSUInteger n = [gpu->pipeline[kernel] maxTotalThreadsPerThreadgroup];
+        out->threads = n < 65536 ? (int)n : 65536;
+        out->simd_width = (int)[gpu->pipeline[kernel] threadExecutionWidth];
+        return st;
+    }
+}
+
+/* A pipeline of a kernel with simdgroup functions is the query that every system
+ * answers: where the device lacks them, none can be made. */
+static gpu_need find_needs(metal_gpu *gpu)
+{
+    const gpu_kernel kernel = GPU_KERNEL_reduce_sum_simd;
+    NSError *error = nil;
+    const char *why = "";
+    gpu->pipeline[kernel] = new_pipeline(gpu, kernel, &why, &error);
+    return [gpu->pipeline[kernel] threadExecutionWidth] == GPU_SIMD_WIDTH
+               ? GPU_NEEDS_SIMD
+               : GPU_ANY;
+}
+
+gpu_need metal_gpu_has(const metal_gpu *gpu)
+{
+    return gpu->has;
+}
+
 /* ---- open and close ---- */
 
 /* The first kernel, one of the simplest, tells whether this device runs any: one that
@@ -162,21 +221,22 @@ static mnt_status check_library(metal_gpu *gpu, const char *from)
 static mnt_status describe(metal_gpu *gpu, const char *from)
 {
     const gpu_kernel_row *row = &gpu_kernels[0];
-    int most = 0;
-    mnt_status st = metal_gpu_threads(gpu, (gpu_kernel)0, &most);
+    gpu_fit fit = { 0 };
+    mnt_status st = metal_gpu_fit(gpu, (gpu_kernel)0, &fit);
     if (st)
         return st;
-    if (most < row->threads) {
+    if (fit.threads < row->threads) {
         char what[200];
         snprintf(what, sizeof what,
                  "the kernel %s needs %d threads in a threadgroup, this device runs %d",
-                 row->name, row->threads, most);
+                 row->name, row->threads, fit.threads);
         return metal_fail(gpu->host, MNT_UNSUPPORTED, what, nil);
     }
     snprintf(gpu->name, sizeof gpu->name, "%.95s", [[gpu->device name] UTF8String]);
-    snprintf(gpu->detail, sizeof gpu->detail, "%s, %s memory, SIMD width %lu", from,
-             [gpu->device hasUnifiedMemory] ? "unified" : "separate",
-             (unsigned long)[gpu->pipeline[0] threadExecutionWidth]);
+    gpu->has = find_needs(gpu);
+    snprintf(gpu->detail, sizeof gpu->detail, "%s, %s memory, SIMD width %d%s", from,
+             [gpu->device hasUnifiedMemory] ? "unified" : "separate", fit.simd_width,
+             gpu->has & GPU_NEEDS_SIMD ? "" : ", no \"simd\" variants");
     return MNT_OK;
 }
 
@@ -248,40 +308,5 @@ uint64_t metal_gpu_memory(const metal_gpu *gpu)
 {
     @autoreleasepool {
         return [gpu->device recommendedMaxWorkingSetSize];
-    }
-}
-
-/* ---- pipelines ---- */
-
-static mnt_status make_pipeline(metal_gpu *gpu, gpu_kernel kernel)
-{
-    const gpu_kernel_row *row = &gpu_kernels[kernel];
-    NSError *error = nil;
-    char what[160];
-    id<MTLFunction> f =
-        [gpu->library newFunctionWithName:[NSString stringWithUTF8String:row->name]];
-    if (!f) {
-        snprintf(what, sizeof what, "the library lacks the kernel %s", row->name);
-        return metal_fail(gpu->host, MNT_DEVICE, what, nil);
-    }
-    id<MTLComputePipelineState> p =
-        [gpu->device newComputePipelineStateWithFunction:f error:&error];
-    [f release];
-    if (!p) {
-        snprintf(what, sizeof what, "no pipeline can be made of the kernel %s",
-                 row->name);
-        return metal_fail(gpu->host, MNT_DEVICE, what, error);
-    }
-    gpu->pipeline[kernel] = p;
-    return MNT_OK;
-}
-
-mnt_status metal_gpu_threads(metal_gpu *gpu, gpu_kernel kernel, int *most)
-{
-    @autoreleasepool {
-        mnt_status st = gpu->pipeline[kernel] ? MNT_OK : make_pipeline(gpu, kernel);
-        NSUInteger n = [gpu->pipeline[kernel] maxTotalThreadsPerThreadgroup];
-        *most = n < 65536 ? (int)n : 65536;
-        return st;
     }
 }

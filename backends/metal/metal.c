@@ -28,9 +28,9 @@ typedef struct prepared_program {
 } prepared_program;
 
 /* Also makes the kernel's pipeline, so that a program's are there when it runs. */
-static mnt_status threads_of(void *gpu, gpu_kernel kernel, int *most)
+static mnt_status fit_of(void *gpu, gpu_kernel kernel, gpu_fit *out)
 {
-    return metal_gpu_threads(gpu, kernel, most);
+    return metal_gpu_fit(gpu, kernel, out);
 }
 
 static void close_context(void *ctx)
@@ -59,8 +59,9 @@ static mnt_status open_context(const mnt_backend_config *config, void **ctx)
         close_context(c);
         return st;
     }
+    c->force.has = metal_gpu_has(c->gpu);
     c->force.device = c->gpu;
-    c->force.threads = threads_of;
+    c->force.fit = fit_of;
     *ctx = c;
     return MNT_OK;
 }
@@ -221,7 +222,7 @@ static mnt_status timing(void *ctx, void *prepared, mnt_cmd_timing *rows, int co
 static const char *variant(void *ctx, int i)
 {
     context *c = ctx;
-    return gpu_variant(i, c->variant, sizeof c->variant);
+    return gpu_variant(&c->force, i, c->variant, sizeof c->variant);
 }
 
 const mnt_backend metal_backend = {

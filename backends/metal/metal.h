@@ -33,9 +33,11 @@ void metal_gpu_close(metal_gpu *gpu);
 const char *metal_gpu_name(const metal_gpu *gpu);
 const char *metal_gpu_detail(const metal_gpu *gpu);
 uint64_t metal_gpu_memory(const metal_gpu *gpu);
-/* Makes the kernel's pipeline if it is not there; *most becomes the number of threads of
- * a threadgroup that it may run. DEVICE if it cannot be made. */
-mnt_status metal_gpu_threads(metal_gpu *gpu, gpu_kernel kernel, int *most);
+/* What the device has of that which some variants need. */
+gpu_need metal_gpu_has(const metal_gpu *gpu);
+/* Makes the kernel's pipeline if it is not there; *out says what it may run. DEVICE if it
+ * cannot be made. */
+mnt_status metal_gpu_fit(metal_gpu *gpu, gpu_kernel kernel, gpu_fit *out);
 
 /* ---- memory.m ---- */
 mnt_status metal_buffer_create(metal_gpu *gpu, uint64_t bytes, metal_buffer **out);

@@ -119,7 +119,8 @@ class Shader:
         self.all = tokenize(text, name)
         self.t = [x for x in self.all if x.kind not in ("space", "marker")]
         self.kernels = {}  # by function name
-        self.entries = []  # (entry name, kernel, template arguments, token)
+        # (entry name, kernel, template arguments, token), then what find_collectives() says
+        self.entries = []
         self.calls = {}  # function or struct name -> names in its body
         self.check_words()
         self.check_pointers()
@@ -621,8 +622,9 @@ class Shader:
                 kernel["token"].fail(f"template {kernel['name']} is never instantiated")
 
     def find_collectives(self):
-        """Whose bodies reach a barrier or a simdgroup function (1), or know simdgroups at
-        all (2), going by names."""
+        """Which entries reach a barrier or a simdgroup function (1), or know simdgroups at
+        all (2), going by names: those in the kernel's body and in the template arguments,
+        where a struct stands for all that its functions reach."""
         def meets(words, names):
             return any(w in names or w.startswith("simd_") for w in words)
 
@@ -634,11 +636,13 @@ class Shader:
                     return names
                 names = names | more
         reach, simd = callers(COLLECTIVE), callers({"simdgroup_barrier"})
-        for kernel in self.kernels.values():
-            words = kernel["words"]
+
+        def collective(kernel, arguments):
+            words = kernel["words"] | set(re.findall(r"[A-Za-z_]\w*", arguments))
             knows = meets(words, simd) or any("simdgroup" in p.get("builtin", "")
                                               for p in kernel["params"])
-            kernel["collective"] = int(meets(words, reach)) + 2 * int(knows)
+            return int(meets(words, reach)) + 2 * int(knows)
+        self.entries = [e + (collective(e[1], e[2]),) for e in self.entries]
 
     # ---- what comes out ----
     def emit(self, digest):
@@ -650,7 +654,7 @@ class Shader:
 
     def emit_host(self, digest):
         out, rows = [], []
-        for number, (entry, k, arguments, _) in enumerate(self.entries):
+        for number, (entry, k, arguments, _, collective) in enumerate(self.entries):
             f = f"{k['name']}{arguments}"
             args, table = ["mtl_context{ (char *)memory }"], []
             for n, p in enumerate(k["params"], 1):
@@ -662,7 +666,7 @@ class Shader:
                 table.append(f'{{ "{p["name"]}", {p["index"]}, {kind}::bytes, '
                              f'{kind}::alignment, {int(p["kind"] == "reference")}, '
                              f'{int(p["writable"])}, {p["line"]} }},')
-            loop = "MTL_ONE_THREAD" if k["collective"] & 1 else "MTL_EACH_THREAD"
+            loop = "MTL_ONE_THREAD" if collective & 1 else "MTL_EACH_THREAD"
             call = ", ".join(args)
             out.append(
                 f"namespace mtl_{number} {{\nusing F = decltype({f});\n"
@@ -674,7 +678,7 @@ class Shader:
                 f"{loop}(({f}({call})))\n;}}\n}}")
             layout = f"mtl_layout_{f}" if k["arrays"] else "nullptr"
             rows.append(f'{{ "{entry}", "{k["file"]}", {k["line"]}, '
-                        f'{int(k["collective"])}, {k["max_threads"]}, {len(table)}, '
+                        f'{collective}, {k["max_threads"]}, {len(table)}, '
                         f"mtl_{number}::params, mtl_{number}::run, {layout} }},")
         watched = "!SIM_IMAGE_HOOKS ? nullptr : "
         out.append(
@@ -687,7 +691,7 @@ class Shader:
 
     def emit_nvptx(self, digest):
         out = [f"/* source {digest} */"]
-        for number, (entry, k, arguments, _) in enumerate(self.entries):
+        for number, (entry, k, arguments, _, collective) in enumerate(self.entries):
             f = f"{k['name']}{arguments}"
             bound, args = [], []
             for n, p in enumerate(k["params"]):
@@ -706,12 +710,12 @@ class Shader:
     def table(self, digest):
         return {"source": digest, "entries": [
             {"name": entry, "kernel": k["name"], "arguments": arguments,
-             "file": k["file"], "line": k["line"], "collective": k["collective"],
+             "file": k["file"], "line": k["line"], "collective": collective,
              "max_threads": k["max_threads"], "threadgroup": k["arrays"],
              "params": [{x: p[x] for x in ("name", "kind", "index", "writable", "line")}
                         | ({"builtin": p["builtin"]} if "builtin" in p else {})
                         for p in k["params"]]}
-            for entry, k, arguments, _ in self.entries]}
+            for entry, k, arguments, _, collective in self.entries]}
 
 
 def is_double(text):

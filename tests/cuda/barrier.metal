@@ -12,8 +12,8 @@ static inline void stage(threadgroup float *share, device const float *x, uint t
     share[tid] = x[tid] + 1.0f;
 }
 
-static inline void part(device const float *x, device float *y, threadgroup float *share,
-                        bool in, uint tid)
+static inline void part(device const float *x, device float *y,
+                        threadgroup float *share, bool in, uint tid)
 {
     if (in)
         stage(share, x, tid);
