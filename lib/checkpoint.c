@@ -84,7 +84,9 @@ static mnt_status collect(writer *w, const mnt_model *m)
 
 static mnt_status make_head(writer *w, const mnt_model *m)
 {
-    mnti_facts facts = { .seed = m->seed, .optimizer = m->optimizer };
+    mnti_facts facts = { .seed = m->seed,
+                         .optimizer = m->optimizer,
+                         .relaxed = m->relaxed || m->dev->relaxed };
     if (m->optimizer != MNTI_OPT_NONE)
         facts.optim = m->optim;
     mnt_status st = mnt_tensor_read(m->state, facts.state, sizeof facts.state);
@@ -375,6 +377,7 @@ static mnt_status fill_model(mnt_model *m, const char *name, const content *c,
         st = add_metas(m, name, &c->st);
     m->version++;
     m->loaded = true;
+    m->relaxed = facts->relaxed;
     return st;
 }
 

@@ -14,6 +14,7 @@ typedef struct mnti_facts {
     mnti_optimizer optimizer;
     mnt_args_optim optim; /* all zero without an optimizer */
     uint32_t state[MNT_STATE_WORDS];
+    bool relaxed; /* the model's */
 } mnti_facts;
 
 #define MNTI_CRC_KEY    "libmnt.crc32"

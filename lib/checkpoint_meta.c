@@ -72,6 +72,8 @@ json_t *mnti_facts_write(const mnti_facts *facts, const mnti_meta *metas, int co
     bool ok = put(meta, "format", "libmnt") && put(meta, "libmnt.version", MNT_VERSION);
     snprintf(text, sizeof text, "%d", MNT_NUMERICS_VERSION);
     ok = ok && put(meta, "libmnt.numerics", text);
+    if (facts->relaxed)
+        ok = ok && put(meta, "libmnt.relaxed", "1");
     snprintf(text, sizeof text, "%llu", (unsigned long long)facts->seed);
     ok = ok && put(meta, "libmnt.seed", text);
     snprintf(text, sizeof text, "%lld", (long long)step_of(facts->state));
@@ -188,6 +190,10 @@ const char *mnti_facts_read(const mnti_st *st, mnti_facts *out)
     const char *s = mnti_st_meta(st, "libmnt.seed");
     if (!s || !read_decimal(s, s + strlen(s), &out->seed))
         return "libmnt.seed";
+    s = mnti_st_meta(st, "libmnt.relaxed");
+    out->relaxed = s != NULL;
+    if (s && strcmp(s, "1") != 0)
+        return "libmnt.relaxed";
     s = mnti_st_meta(st, "libmnt.state");
     if (!s || strlen(s) != 8 * MNT_STATE_WORDS)
         return "libmnt.state";

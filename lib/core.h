@@ -34,6 +34,7 @@ struct mnt_device {
     atomic_bool stop; /* set by mnt_device_interrupt() */
     atomic_bool told; /* the backend has been told to stop */
     bool said;        /* the backend has stored a sentence for the call it is in */
+    bool relaxed;     /* a variant that gives up the bits is forced */
     uint64_t allocated, peak;
     mnt_graph *graphs; /* all graphs, for fault words and versions */
     mnt_status failed; /* of the failure whose sentence is `error` */
@@ -161,6 +162,7 @@ struct mnt_model {
     mnt_device *dev;
     uint64_t seed;
     bool loaded;         /* from a file: never invents parameters */
+    bool relaxed;        /* its values may come from variants that give up the bits */
     mnti_param **params; /* sorted by name; the pointers stay */
     int count, capacity;
     mnti_meta *metas; /* sorted by key */

@@ -293,6 +293,7 @@ static mnt_status open_backend(mnt_device *dev, const mnt_backend *b,
                          b->name);
     }
     b->profile(dev->ctx, d->profile);
+    dev->relaxed = strstr(config.force, "=relaxed") != NULL;
     return MNT_OK;
 }
 

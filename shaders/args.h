@@ -139,6 +139,7 @@ typedef struct mnt_product_args {
     int64_t b_batch, b_step, b_column;
     int32_t bias, relu;
 } mnt_product_args;
+#define MNT_MATRIX_THREADS 128 /* of the kernel with simdgroup matrices */
 
 /* Convolutions and what is fused with them. Single dims are below 2^30, so that sums of
  * two coordinates fit 32 bits; products of dims are made in 64 bits. */

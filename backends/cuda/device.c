@@ -210,9 +210,10 @@ static mnt_status start(cuda_context *c)
     cuda_leave(c);
     int version = c->driver.version;
     snprintf(c->detail, sizeof c->detail,
-             "compute %d.%d, %d multiprocessors, driver of CUDA %d.%d, kernels as %s",
+             "compute %d.%d, %d multiprocessors, driver of CUDA %d.%d, kernels as "
+             "%s%s",
              major, minor, units, version / 1000, version % 1000 / 10,
-             c->cubin ? "cubin" : "PTX");
+             c->cubin ? "cubin" : "PTX", gpu_force_label(&c->force));
     return st;
 }
 
@@ -226,7 +227,7 @@ mnt_status cuda_open(const mnt_backend_config *config, void **ctx)
         return fail(host, MNT_NO_MEMORY, "cuda: no memory for a context");
     c->host = host;
     mnt_status st = gpu_force_read(&c->force, host, "cuda", config->force);
-    c->force.has = GPU_NEEDS_SIMD; /* a warp */
+    c->force.has = GPU_NEEDS_SIMD | GPU_NEEDS_MATRIX; /* by warps */
     if (st == MNT_OK) {
         st = cuda_driver_open(&c->driver, sentence, sizeof sentence);
         if (st)

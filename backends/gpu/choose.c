@@ -28,6 +28,8 @@ static int rank(const gpu_force *f, const mnt_cmd *cmd, const gpu_launcher *l)
         return RANKS;
     if (only || (f->all && strcmp(l->name, f->all) == 0))
         return 0;
+    if (gpu_relaxed(l->name))
+        return RANKS;
     return !l->prefers || l->prefers(cmd) ? 1 : 2;
 }
 

@@ -4,7 +4,7 @@
  * preferred by every op that has it, an op's name its only allowed variant. Tests reach
  * each launcher through it.
  */
-#include "gpu.h"
+#include "launch.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -152,6 +152,14 @@ void gpu_force_free(gpu_force *f, const mnt_host *host)
 {
     host->free(host->self, f->text);
     *f = (gpu_force){ 0 };
+}
+
+const char *gpu_force_label(const gpu_force *f)
+{
+    bool found = f->all && gpu_relaxed(f->all);
+    for (int op = 0; op < MNT_OP_COUNT; op++)
+        found = found || (f->op[op] && gpu_relaxed(f->op[op]));
+    return found ? ", relaxed" : "";
 }
 
 /* "all=ref", then each variant of each op. */

@@ -148,11 +148,24 @@ static const char *forced_variant(const gpu_force *f, const mnt_cmd *cmd)
     return mnt_cmd_valid(cmd) ? f->op[cmd->op] : NULL;
 }
 
-static void put_forced(char *text, size_t size, const char *forced)
+/* What the device lacks of that which the variant needs. */
+static const char *lacking(const gpu_force *f, mnt_op op, const char *variant)
+{
+    for (int i = 0; gpu_launchers[i]; i++)
+        for (const gpu_launcher *l = gpu_launchers[i]; l->name; l++)
+            if (l->op == op && strcmp(l->name, variant) == 0 && (l->need & ~f->has))
+                return l->need == GPU_NEEDS_MATRIX
+                           ? ": this device has no simdgroup matrices"
+                           : ": this device has no simdgroups of 32 threads";
+    return "";
+}
+
+static void put_forced(char *text, size_t size, const gpu_force *f, const mnt_cmd *cmd,
+                       const char *forced)
 {
     size_t used = strlen(text);
-    snprintf(text + used, size - used, "the forced variant \"%.40s\" cannot run",
-             forced);
+    snprintf(text + used, size - used, "the forced variant \"%.40s\" cannot run%s",
+             forced, lacking(f, cmd->op, forced));
 }
 
 /* "conv needs 256 threads in a threadgroup, this device runs 128 of it". */
@@ -180,7 +193,7 @@ static mnt_status unsupported(const mnt_host *host, const char *backend,
     const char *forced = forced_variant(f, cmd);
     snprintf(text, sizeof text, "%s: ", mnt_op_name(cmd->op));
     if (forced)
-        put_forced(text, sizeof text, forced);
+        put_forced(text, sizeof text, f, cmd, forced);
     else
         snprintf(text, sizeof text, "%s: no %s kernel for", mnt_op_name(cmd->op),
                  backend);
@@ -202,11 +215,13 @@ static void say_misfit(const mnt_host *host, const gpu_force *f, const mnt_cmd *
     char text[TEXT] = "";
     const char *forced = forced_variant(f, cmd);
     if (forced) {
-        put_forced(text, sizeof text, forced);
-        put(text, sizeof text, ": ");
+        put_forced(text, sizeof text, f, cmd, forced);
+        put(text, sizeof text, m.fit.threads > 0 ? ": " : "");
     }
-    put_misfit(text, sizeof text, m);
-    put_no_other(text, sizeof text, forced);
+    if (m.fit.threads > 0) {
+        put_misfit(text, sizeof text, m);
+        put_no_other(text, sizeof text, forced);
+    }
     (void)host->fail(host->self, MNT_UNSUPPORTED, text);
 }
 
@@ -243,7 +258,7 @@ static bool fits(gpu_emit *e, const gpu_force *f, const gpu_launcher *l, int fir
         if (e->status != MNT_OK)
             return false;
         if (fit.threads < gpu_kernels[kernel].threads ||
-            ((l->need & GPU_NEEDS_SIMD) && fit.simd_width != GPU_SIMD_WIDTH)) {
+            (l->need != GPU_ANY && fit.simd_width != GPU_SIMD_WIDTH)) {
             *m = (misfit){ kernel, fit };
             return false;
         }
@@ -324,7 +339,8 @@ bool gpu_supports(const gpu_force *f, const mnt_host *host, const mnt_cmd *cmd)
     misfit m = { 0 };
     bool runs = emit(&e, f, cmd, &m) || e.status != MNT_OK;
     host->free(host->self, p.dispatches);
-    if (!runs && m.fit.threads > 0)
+    const char *forced = forced_variant(f, cmd);
+    if (!runs && (m.fit.threads > 0 || (forced && *lacking(f, cmd->op, forced))))
         say_misfit(host, f, cmd, m);
     return runs;
 }

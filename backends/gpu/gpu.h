@@ -72,13 +72,15 @@ uint64_t gpu_scratch(gpu_emit *e, uint64_t bytes);
 /* What some launchers need of a device beside threads. */
 typedef enum gpu_need {
     GPU_ANY = 0,
-    GPU_NEEDS_SIMD = 1 /* simdgroup functions, simdgroups of GPU_SIMD_WIDTH threads */
+    GPU_NEEDS_SIMD = 1,  /* simdgroup functions, simdgroups of GPU_SIMD_WIDTH threads */
+    GPU_NEEDS_MATRIX = 2 /* matrices of a simdgroup, of as many threads */
 } gpu_need;
 #define GPU_SIMD_WIDTH 32
 
 typedef struct gpu_launcher {
     mnt_op op;
-    const char *name; /* the variant: "ref", "tile", ... */
+    const char *name; /* the variant: "ref", "tile", ...; one that begins with "relaxed"
+                         has other bits and runs only where force names it */
     /* Whether it can run the command, by shapes, strides and types alone (buffers and
      * offsets may not be set yet); NULL: any. */
     bool (*accepts)(const mnt_cmd *cmd);
@@ -120,7 +122,7 @@ typedef struct gpu_force {
     const char *op[MNT_OP_COUNT]; /* the op's only allowed variant, or NULL */
     char *text;                   /* what the names point into */
     /* Set by the backend once the device is open. */
-    gpu_need has;
+    unsigned has; /* gpu_need */
     /* And where devices differ: what the device runs of a kernel; a failure was told to
      * host->fail(). A variant whose kernels do not fit is passed over. */
     void *device; /* NULL: every kernel runs */
@@ -132,6 +134,9 @@ typedef struct gpu_force {
 mnt_status gpu_force_read(gpu_force *f, const mnt_host *host, const char *backend,
                           const char *text);
 void gpu_force_free(gpu_force *f, const mnt_host *host);
+/* ", relaxed" if a variant that gives up the bits is forced, else "": for the device's
+ * description. */
+const char *gpu_force_label(const gpu_force *f);
 /* The vtable's variant(): "all=ref", "matmul=tile", ... of what the device has; in buf. */
 const char *gpu_variant(const gpu_force *f, int i, char *buf, size_t size);
 

@@ -10,6 +10,8 @@
 #include "../../shaders/args.h"
 #include "gpu.h"
 
+#include <string.h>
+
 /* Families with a list of their own, fast ones first. */
 #define GPU_FAMILIES(X)                                                                \
     X(matmul)                                                                          \
@@ -28,6 +30,12 @@
 #define GPU_DECLARE(family) extern const gpu_launcher gpu_launch_##family[];
 GPU_FAMILIES(GPU_DECLARE)
 #undef GPU_DECLARE
+
+/* Whether a variant of this name gives up the bits. */
+static inline bool gpu_relaxed(const char *variant)
+{
+    return strncmp(variant, "relaxed", 7) == 0;
+}
 
 /* Threadgroups that cover `items` in shares of `each`. */
 static inline uint64_t gpu_groups(int64_t items, int64_t each)

@@ -160,6 +160,18 @@ static void launch_tile(gpu_emit *e, const mnt_cmd *cmd)
     emit(e, cmd, GPU_KERNEL_product_tile, tiles(cmd, 16));
 }
 
+/* At least one whole matrix of the hardware's. */
+static bool accepts_matrix(const mnt_cmd *cmd)
+{
+    mnt_product_args p = args_of(cmd);
+    return p.m >= 8 && p.n >= 8;
+}
+
+static void launch_matrix(gpu_emit *e, const mnt_cmd *cmd)
+{
+    emit(e, cmd, GPU_KERNEL_product_matrix, tiles(cmd, 64));
+}
+
 static void launch_ref(gpu_emit *e, const mnt_cmd *cmd)
 {
     emit(e, cmd, GPU_KERNEL_product_ref,
@@ -170,6 +182,8 @@ static void launch_ref(gpu_emit *e, const mnt_cmd *cmd)
     { MNT_OP_ID_##op, "big", accepts_big, launch_big, prefers_big, GPU_ANY },             \
         { MNT_OP_ID_##op, "split", NULL, launch_split, prefers_split, GPU_ANY },          \
         { MNT_OP_ID_##op, "block", accepts_steps, launch_block, prefers_block, GPU_ANY }, \
+        { MNT_OP_ID_##op, "relaxed_matrix", accepts_matrix, launch_matrix,                \
+          NULL,           GPU_NEEDS_MATRIX },                                             \
         { MNT_OP_ID_##op, "tile", accepts_steps, launch_tile, prefers_tile, GPU_ANY },    \
     {                                                                                     \
         MNT_OP_ID_##op, "ref", NULL, launch_ref, NULL, GPU_ANY                            \

@@ -196,20 +196,25 @@ mnt_status metal_gpu_fit(metal_gpu *gpu, gpu_kernel kernel, gpu_fit *out)
     }
 }
 
-/* A pipeline of a kernel with simdgroup functions is the query that every system
- * answers: where the device lacks them, none can be made. */
-static gpu_need find_needs(metal_gpu *gpu)
+/* A pipeline is the query that every system answers: where the device lacks what the
+ * kernel is made of, there is none. */
+static bool runs_by_simdgroup(metal_gpu *gpu, gpu_kernel kernel)
 {
-    const gpu_kernel kernel = GPU_KERNEL_reduce_sum_simd;
     NSError *error = nil;
     const char *why = "";
     gpu->pipeline[kernel] = new_pipeline(gpu, kernel, &why, &error);
-    return [gpu->pipeline[kernel] threadExecutionWidth] == GPU_SIMD_WIDTH
-               ? GPU_NEEDS_SIMD
-               : GPU_ANY;
+    return [gpu->pipeline[kernel] threadExecutionWidth] == GPU_SIMD_WIDTH;
 }
 
-gpu_need metal_gpu_has(const metal_gpu *gpu)
+static void find_needs(metal_gpu *gpu)
+{
+    if (runs_by_simdgroup(gpu, GPU_KERNEL_reduce_sum_simd))
+        gpu->has |= GPU_NEEDS_SIMD;
+    if (gpu->has && runs_by_simdgroup(gpu, GPU_KERNEL_product_matrix))
+        gpu->has |= GPU_NEEDS_MATRIX;
+}
+
+unsigned metal_gpu_has(const metal_gpu *gpu)
 {
     return gpu->has;
 }
@@ -218,7 +223,7 @@ gpu_need metal_gpu_has(const metal_gpu *gpu)
 
 /* The first kernel, one of the simplest, tells whether this device runs any: one that
  * cannot is refused here, where "auto" can go on to another backend. */
-static mnt_status describe(metal_gpu *gpu, const char *from)
+static mnt_status describe(metal_gpu *gpu, const char *from, const char *label)
 {
     const gpu_kernel_row *row = &gpu_kernels[0];
     gpu_fit fit = { 0 };
@@ -233,14 +238,16 @@ static mnt_status describe(metal_gpu *gpu, const char *from)
         return metal_fail(gpu->host, MNT_UNSUPPORTED, what, nil);
     }
     snprintf(gpu->name, sizeof gpu->name, "%.95s", [[gpu->device name] UTF8String]);
-    gpu->has = find_needs(gpu);
-    snprintf(gpu->detail, sizeof gpu->detail, "%s, %s memory, SIMD width %d%s", from,
-             [gpu->device hasUnifiedMemory] ? "unified" : "separate", fit.simd_width,
-             gpu->has & GPU_NEEDS_SIMD ? "" : ", no \"simd\" variants");
+    find_needs(gpu);
+    snprintf(gpu->detail, sizeof gpu->detail, "%s, %s memory, SIMD width %d%s%s%s",
+             from, [gpu->device hasUnifiedMemory] ? "unified" : "separate",
+             fit.simd_width, gpu->has & GPU_NEEDS_SIMD ? "" : ", no \"simd\" variants",
+             gpu->has & GPU_NEEDS_MATRIX ? "" : ", no simdgroup matrices", label);
     return MNT_OK;
 }
 
-mnt_status metal_gpu_open(metal_gpu **out, const mnt_host *host, int index)
+mnt_status metal_gpu_open(metal_gpu **out, const mnt_host *host, int index,
+                          const char *label)
 {
     *out = NULL;
     @autoreleasepool {
@@ -267,7 +274,7 @@ mnt_status metal_gpu_open(metal_gpu **out, const mnt_host *host, int index)
                 st = metal_fail(host, MNT_DEVICE, "no command queue can be made", nil);
         }
         if (st == MNT_OK)
-            st = describe(gpu, from);
+            st = describe(gpu, from, label);
         if (st) {
             metal_gpu_close(gpu);
             return st;

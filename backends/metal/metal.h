@@ -26,15 +26,16 @@ typedef struct metal_buffer metal_buffer;
 int metal_gpu_count(void);
 /* Opens device `index` with the library named by MNT_METALLIB, else the embedded one,
  * else the embedded source. The library must hold every kernel of shaders/kernels.def.
- */
-mnt_status metal_gpu_open(metal_gpu **out, const mnt_host *host, int index);
+ * `label` ends the description. */
+mnt_status metal_gpu_open(metal_gpu **out, const mnt_host *host, int index,
+                          const char *label);
 void metal_gpu_close(metal_gpu *gpu);
 /* "Apple M2 Max"; "embedded metallib, unified memory, SIMD width 32". */
 const char *metal_gpu_name(const metal_gpu *gpu);
 const char *metal_gpu_detail(const metal_gpu *gpu);
 uint64_t metal_gpu_memory(const metal_gpu *gpu);
-/* What the device has of that which some variants need. */
-gpu_need metal_gpu_has(const metal_gpu *gpu);
+/* What the device has of that which some variants need: gpu_need. */
+unsigned metal_gpu_has(const metal_gpu *gpu);
 /* Makes the kernel's pipeline if it is not there; *out says what it may run. DEVICE if it
  * cannot be made. */
 mnt_status metal_gpu_fit(metal_gpu *gpu, gpu_kernel kernel, gpu_fit *out);

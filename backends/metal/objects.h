@@ -29,7 +29,7 @@ struct metal_gpu {
     id<MTLLibrary> library;
     id<MTLComputePipelineState> pipeline[GPU_KERNEL_COUNT]; /* nil until asked for */
     char name[96], detail[160];
-    gpu_need has;
+    unsigned has; /* gpu_need */
 
     /* Command buffers under way, the oldest first; what a copy reads from stays with it
      * and then waits among the spare ones for the next. */

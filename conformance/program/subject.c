@@ -63,6 +63,11 @@ bool subject_forced(const char **rest, mnt_op *op, char variant[40])
     return false;
 }
 
+bool subject_relaxed(const char *name)
+{
+    return strncmp(name, "relaxed", 7) == 0;
+}
+
 bool subject_is_variant(const char *kernel, const char *variant)
 {
     size_t n = strlen(variant);

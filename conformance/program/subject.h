@@ -52,6 +52,8 @@ bool subject_load(const options *o, char *error, size_t size);
 /* Op and variant of the next "op=variant" in a force string, from *rest on; false
  * behind the last. Words for the whole device are passed over. */
 bool subject_forced(const char **rest, mnt_op *op, char variant[40]);
+/* Whether a variant of this name, or a kernel, gives up the bits (docs/numerics.md G). */
+bool subject_relaxed(const char *name);
 /* Whether a kernel as timing names it is that variant. */
 bool subject_is_variant(const char *kernel, const char *variant);
 

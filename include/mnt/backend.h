@@ -264,7 +264,9 @@ typedef struct mnt_backend {
     /* The i-th choice that `force` admits on this context, or NULL past the last:
      * "matmul=packed" for each variant of an op, where mnt_cmd_timing.kernel is that
      * variant or begins with it and a dot ("packed.avx2"); other names ("isa=avx2")
-     * choose for the whole device. Valid until the next call on the context. */
+     * choose for the whole device. A variant whose name begins with "relaxed" gives up the
+     * bits that others share (numerics G) and runs only where it is forced by name. Valid
+     * until the next call on the context. */
     const char *(*variant)(void *ctx, int i);
 } mnt_backend;
 

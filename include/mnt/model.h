@@ -75,7 +75,9 @@ MNT_API const char *mnt_model_get_meta(const mnt_model *m, const char *key);
  * Writes parameters, optimizer state, step, seed and meta as a safetensors file: to a
  * temporary file in the same folder, fsync, rename, fsync of the folder, so that `path`
  * is the old file or the new one, never less. The bytes are a function of the model's
- * state alone. Errors: IO with the system's reason (the old file is intact); NO_MEMORY.
+ * state alone. Of a model that was on a device with a variant forced that gives up the bits
+ * (backend.h), or was loaded from such a file, the metadata say libmnt.relaxed. Errors: IO
+ * with the system's reason (the old file is intact); NO_MEMORY.
  */
 MNT_API MNT_CHECK mnt_status mnt_model_save(mnt_model *m, const char *path);
 

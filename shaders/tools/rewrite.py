@@ -626,7 +626,7 @@ class Shader:
         all (2), going by names: those in the kernel's body and in the template arguments,
         where a struct stands for all that its functions reach."""
         def meets(words, names):
-            return any(w in names or w.startswith("simd_") for w in words)
+            return any(w in names or w.startswith(("simd_", "simdgroup_")) for w in words)
 
         def callers(names):
             while True:

@@ -6,6 +6,7 @@
  */
 #include "session.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +184,133 @@ static void test_small_device(void **state)
     check_trains("metal", NULL);
 }
 
+/* ---- variants by simdgroup ---- */
+
+static bool lists(mnt_device *dev, const char *variant)
+{
+    const char *v;
+    for (int i = 0; (v = mnt_device_variant(dev, i)) != NULL; i++)
+        if (strcmp(v, variant) == 0)
+            return true;
+    return false;
+}
+
+static bool described(mnt_device *dev, const char *part)
+{
+    mnt_device_info info = { .size = sizeof info };
+    MUST(dev, mnt_device_get_info(dev, &info));
+    return strstr(info.detail, part) != NULL;
+}
+
+/* Softmax of rows of K; the variant that ran goes to `kernel`. */
+static void rows(mnt_device *dev, float *y, char kernel[40])
+{
+    mnt_graph *g = NULL;
+    mnt_op_timing t = { .size = sizeof t };
+    MUST(dev, mnt_graph_create(&g, dev, NULL, NULL));
+    mnt_tensor *s = mnt_softmax(g, mnt_constant(g, MNT_F32, MNT_SHAPE(M, K), a));
+    mnt_tensor_keep(s);
+    MUST(dev, mnt_graph_compile(g));
+    MUST(dev, mnt_graph_run(g, 1));
+    MUST(dev, mnt_tensor_read(s, y, M * K * sizeof *y));
+    MUST(dev, mnt_graph_timing(g, 0, &t));
+    snprintf(kernel, 40, "%s", t.kernel);
+    mnt_graph_destroy(g);
+}
+
+static void test_simd(void **state)
+{
+    (void)state;
+    static float want[M * K], y[M * K];
+    char kernel[40], said[400] = "";
+    cpu_product();
+    mnt_device *dev = open_device("cpu", NULL);
+    rows(dev, want, kernel);
+    mnt_device_close(dev);
+    /* Another width, a family without simdgroup functions, one pipeline that differs. */
+    for (int i = 0; i < 4; i++) {
+        metalsim_config c = metalsim_config_default();
+        c.simd_width = i == 1 ? 16 : 32;
+        c.family = i == 2 ? METALSIM_PARAVIRTUAL : METALSIM_APPLE8;
+        metalsim_configure(&c);
+        if (i == 3)
+            metalsim_width("softmax_simd", 64);
+        mnt_device_desc desc =
+            MNT_DEVICE_DESC(.backend = "metal", .log = note_log, .log_user = said);
+        MUST(NULL, mnt_device_open(&dev, &desc));
+        bool has = i == 0 || i == 3;
+        assert_int_equal(lists(dev, "softmax=simd"), has);
+        assert_int_equal(described(dev, "no \"simd\" variants"), !has);
+        rows(dev, y, kernel);
+        assert_string_equal(kernel, i == 0 ? "simd" : "ref");
+        assert_memory_equal(y, want, sizeof y);
+        mnt_device_close(dev);
+    }
+    assert_non_null(strstr(said, "softmax_simd needs 32 threads in a simdgroup, this "
+                                 "device runs 64 of it: \"ref\" takes its place"));
+}
+
+/* Only by name, with its label, near the right values. */
+static void test_relaxed(void **state)
+{
+    (void)state;
+    static const char force[] = "matmul=relaxed_matrix";
+    float y[M * N];
+    const float *want = cpu_product();
+    char kernel[40];
+    mnt_device *dev = open_device("metal", NULL);
+    assert_true(lists(dev, force));
+    assert_false(described(dev, "relaxed"));
+    MUST(dev, product(dev, y, kernel));
+    assert_null(strstr(kernel, "relaxed"));
+    mnt_device_close(dev);
+    dev = open_device("metal", force);
+    assert_true(described(dev, ", relaxed"));
+    MUST(dev, product(dev, y, kernel));
+    assert_string_equal(kernel, "relaxed_matrix");
+    assert_memory_not_equal(y, want, sizeof y);
+    for (int i = 0; i < M * N; i++)
+        assert_true(fabsf(y[i] - want[i]) <= 1e-4f);
+    mnt_device_close(dev);
+    metalsim_config c = metalsim_config_default();
+    c.family = METALSIM_PARAVIRTUAL;
+    metalsim_configure(&c);
+    dev = open_device("metal", force);
+    MUST_FAIL(dev, MNT_UNSUPPORTED,
+              "the forced variant \"relaxed_matrix\" cannot run: this device has no "
+              "simdgroup matrices",
+              product(dev, y, kernel));
+    mnt_device_close(dev);
+}
+
+/* A model keeps the label, from file to file. */
+static void test_relaxed_file(void **state)
+{
+    (void)state;
+    const char *path = temp_path("relaxed");
+    static const char mark[] = "\"libmnt.relaxed\":\"1\"";
+    for (int i = 0; i < 3; i++) {
+        mnt_device *dev = open_device("metal", i == 1 ? "dense=relaxed_matrix" : NULL);
+        mnt_model *m = NULL;
+        if (i < 2)
+            MUST(dev, mnt_model_create(&m, dev, NULL));
+        else
+            MUST(dev, mnt_model_load(&m, dev, path));
+        MUST(dev, mnt_model_save(m, path));
+        mnt_model_destroy(m);
+        mnt_device_close(dev);
+        char text[4096] = "";
+        FILE *file = fopen(path, "rb");
+        assert_non_null(file);
+        size_t n = fread(text, 1, sizeof text - 1, file);
+        fclose(file);
+        bool found = false;
+        for (size_t k = 0; k + sizeof mark - 1 <= n; k++)
+            found = found || memcmp(text + k, mark, sizeof mark - 1) == 0;
+        assert_int_equal(found, i > 0);
+    }
+}
+
 /* Where the fused kernel does not fit, its parts are run. */
 static void test_fused(void **state)
 {
@@ -244,7 +372,8 @@ int main(int argc, char **argv)
         SESSION_TEST(test_fallback),     SESSION_TEST(test_said),
         SESSION_TEST(test_forced),       SESSION_TEST(test_nothing_fits),
         SESSION_TEST(test_small_device), SESSION_TEST(test_fused),
-        SESSION_TEST(test_devices),
+        SESSION_TEST(test_devices),      SESSION_TEST(test_simd),
+        SESSION_TEST(test_relaxed),      SESSION_TEST(test_relaxed_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

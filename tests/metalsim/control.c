@@ -34,7 +34,7 @@ static struct {
 static int libraries;
 static struct {
     char word[64];
-    unsigned threads;
+    unsigned threads, width; /* width 0: the device's */
 } limit[MAX_LIMITS];
 static int limits;
 static metalsim_handler *handler;
@@ -162,12 +162,13 @@ static void plan_from_environment(void)
 }
 
 /* With the lock held. */
-static void add_limit(const char *word, size_t length, unsigned threads)
+static void add_limit(const char *word, size_t length, unsigned threads, unsigned width)
 {
     if (limits == MAX_LIMITS)
         return;
     snprintf(limit[limits].word, sizeof limit[0].word, "%.*s", (int)length, word);
-    limit[limits++].threads = threads;
+    limit[limits].threads = threads;
+    limit[limits++].width = width;
 }
 
 static void limits_from_environment(void)
@@ -176,18 +177,40 @@ static void limits_from_environment(void)
     while (text && *text) {
         size_t n = strcspn(text, "=,");
         if (text[n] == '=')
-            add_limit(text, n, (unsigned)strtoul(text + n + 1, NULL, 0));
+            add_limit(text, n, (unsigned)strtoul(text + n + 1, NULL, 0), 0);
         text = strchr(text, ',');
         text = text ? text + 1 : NULL;
     }
 }
 
-void metalsim_limit(const char *word, unsigned threads)
+static void limit_functions(const char *word, unsigned threads, unsigned width)
 {
     metalsim_current();
     pthread_mutex_lock(&lock);
-    add_limit(word, strlen(word), threads);
+    add_limit(word, strlen(word), threads, width);
     pthread_mutex_unlock(&lock);
+}
+
+void metalsim_limit(const char *word, unsigned threads)
+{
+    limit_functions(word, threads, 0);
+}
+
+void metalsim_width(const char *word, unsigned width)
+{
+    limit_functions(word, SIM_MAX_THREADS, width);
+}
+
+unsigned metalsim_width_of(const char *function)
+{
+    unsigned width = 0;
+    pthread_mutex_lock(&lock);
+    for (int i = 0; i < limits; i++)
+        if (strncmp(function, limit[i].word, strlen(limit[i].word)) == 0 &&
+            limit[i].width > 0)
+            width = limit[i].width;
+    pthread_mutex_unlock(&lock);
+    return width;
 }
 
 unsigned metalsim_limit_of(const char *function)

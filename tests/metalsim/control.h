@@ -20,6 +20,8 @@ const char *metalsim_library_for(const void *source, size_t bytes);
 /* The most threads that a pipeline of this function runs, SIM_MAX_THREADS unless a test
  * said less. */
 unsigned metalsim_limit_of(const char *function);
+/* 0: nothing was said. */
+unsigned metalsim_width_of(const char *function);
 void metalsim_count_command_buffer(void);
 void metalsim_count_buffer(void);
 void metalsim_count_pipeline(void);

@@ -64,6 +64,8 @@ void metalsim_configure(const metalsim_config *config);
 /* Pipelines made from now on of functions whose names begin with `word` run at most
  * `threads` threads in a threadgroup, until the next configuration. */
 void metalsim_limit(const char *word, unsigned threads);
+/* And say that their simdgroups have `width` threads, whatever they run with. */
+void metalsim_width(const char *word, unsigned width);
 /* The image that newLibraryWithSource: gives for the source it was made from. */
 bool metalsim_add_library(const char *path);
 

@@ -52,6 +52,16 @@ template <class T> MTL_FN T shuffle(T value, uint from)
         __nvvm_shfl_sync_idx_i32(~0u, __builtin_bit_cast(int, value), (int)from, 31));
 }
 
+template <class Pair> MTL_FN void products_8x8(Pair a, Pair b, Pair sum[2])
+{
+    sum[0] = sum[1] = 0.0f;
+    for (uint k = 0; k < 8; k++) {
+        float x = shuffle(a[k % 2], lane() / 4 * 4 + k / 2);
+        for (uint q = 0; q < 2; q++)
+            sum[k % 2][q] = fma(x, shuffle(b[q], k * 4 + lane() % 4), sum[k % 2][q]);
+    }
+}
+
 template <class T> MTL_FN T fetch_min(volatile T *p, T x)
 {
     return __atomic_fetch_min(p, x, __ATOMIC_RELAXED);

@@ -178,7 +178,8 @@ SimPipeline *metalsim_pipeline(SimDevice *device, SimFunction *function,
 
 - (NSUInteger)threadExecutionWidth
 {
-    return function->library->device->config.simd_width;
+    unsigned told = metalsim_width_of(sim_function_name(function->function));
+    return told > 0 ? told : function->library->device->config.simd_width;
 }
 
 - (NSUInteger)staticThreadgroupMemoryLength

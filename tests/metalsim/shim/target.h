@@ -87,6 +87,28 @@ template <class T> MTL_FN T shuffle(T value, uint from MTL_SITE)
     return result;
 }
 
+/* One exchange: each lane shows what it has of both matrices. */
+template <class Pair> MTL_FN void products_8x8(Pair a, Pair b, Pair sum[2] MTL_SITE)
+{
+    struct both {
+        float a[2], b[2];
+    } mine = { { a[0], a[1] }, { b[0], b[1] } }, of;
+    static_assert(sizeof mine <= SIM_SLOT_BYTES, "a slot holds both");
+    sim_site site = { mtl_file, mtl_line, mtl_column };
+    sim_lanes lanes;
+    metalsim_services->exchange(&lanes, &mine, sizeof mine, 2, &site);
+    if (lanes.active != 0xffffffffu)
+        metalsim_services->fail("a simdgroup matrix without 32 lanes", &site);
+    sum[0] = sum[1] = 0.0f;
+    for (uint k = 0; k < 8; k++) {
+        __builtin_memcpy(&of, lanes.slot[lanes.lane / 4 * 4 + k / 2], sizeof of);
+        float x = of.a[k % 2];
+        __builtin_memcpy(&of, lanes.slot[k * 4 + lanes.lane % 4], sizeof of);
+        for (uint q = 0; q < 2; q++)
+            sum[k % 2][q] = fma(x, of.b[q], sum[k % 2][q]);
+    }
+}
+
 /* A watched image sees loads and exchanges, not the compiler's minimum. */
 template <class T> MTL_FN T fetch_min(volatile T *p, T x)
 {
