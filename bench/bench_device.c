@@ -9,6 +9,7 @@
  *   latency  inference: one batch, wait; data as above
  *   host     inference: f32 images written, one batch, logits read
  *   matmul   a product of two f32 matrices on the device, many queued, one wait
+ *   rows     softmax, sum and argmax of rows on the device, many queued, one wait
  */
 #define _POSIX_C_SOURCE 200809L /* clock_gettime, getopt_long */
 
@@ -317,6 +318,35 @@ static mnt_status time_products(const bench *b)
     return st;
 }
 
+/* ---- rows ---- */
+
+/* MNT_FORCE=softmax=ref,sum=ref,argmax=ref chooses other variants. */
+static mnt_status time_rows(const bench *b, int rows, int width)
+{
+    static const char *const names[] = { "softmax", "sum", "argmax" };
+    mnt_status st = MNT_OK;
+    for (int i = 0; i < 3 && st == MNT_OK; i++) {
+        subject u = { .replays = 1 };
+        sample s = { .count = 0 };
+        char name[64];
+        TRY(mnt_graph_create(&u.g, b->dev, NULL, NULL));
+        mnt_tensor *x = random_matrix(u.g, rows, width, &st);
+        if (st)
+            goto done;
+        mnt_tensor_keep(i == 0   ? mnt_softmax(u.g, x)
+                        : i == 1 ? mnt_sum(u.g, x, 1)
+                                 : mnt_argmax(u.g, x, 1));
+        TRY(mnt_graph_compile(u.g));
+        TRY(calibrate(b, &u, b->quick ? 0.001 : 0.02));
+        TRY(rounds(b, &u, &s));
+        snprintf(name, sizeof name, "%s_%dx%d", names[i], rows, width);
+        print(b, "rows", name, rows, &s, (double)rows * width);
+    done:
+        subject_close(&u);
+    }
+    return st;
+}
+
 /* ---- the command ---- */
 
 static mnt_status open_data(bench *b)
@@ -339,6 +369,11 @@ static mnt_status run(bench *b)
         TRY(time_net(b, "lenet"));
     if (strstr(b->what, "matmul"))
         TRY(time_products(b));
+    if (strstr(b->what, "rows")) {
+        TRY(time_rows(b, 256, 100));
+        TRY(time_rows(b, 4096, 1000));
+        TRY(time_rows(b, 256, 50000));
+    }
 done:
     mnt_dataset_close(b->train);
     return st;
@@ -346,10 +381,10 @@ done:
 
 static int usage(void)
 {
-    fputs(
-        "usage: bench_device [--backend NAME] [--threads N] [--data DIR|synth]\n"
-        "                    [--net mlp,lenet] [--what epoch,infer,matmul] [--quick]\n",
-        stderr);
+    fputs("usage: bench_device [--backend NAME] [--threads N] [--data DIR|synth]\n"
+          "                    [--net mlp,lenet] [--what epoch,infer,matmul,rows] "
+          "[--quick]\n",
+          stderr);
     return 2;
 }
 

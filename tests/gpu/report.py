@@ -79,7 +79,8 @@ def sanitize_table(kit):
         rows.append(row)
     if not any(name.startswith("sanitize") for name in kit.state):
         return []
-    return table(["tool", "planted fault", "reduced list, every configuration",
+    return table(["tool", "planted fault",
+                  "reduced list, every configuration (racecheck: a case a kernel)",
                   "whole list, own choice of kernels"], rows)
 
 

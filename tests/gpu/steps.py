@@ -177,9 +177,9 @@ def once(line):
     return line.rstrip("\n") + " replays=1\n" if plain else line
 
 
-def reduced_cases(kit, part, parts, change=str):
-    """The options for every parts-th line of the reduced list, as a file."""
-    path = kit.packed("reduced.cases")
+def listed(kit, name, part, parts, change=str):
+    """The options for every parts-th line of a packed list of cases, as a file."""
+    path = kit.packed(name)
     if kit.tiny or not os.path.exists(path):
         return ["--generated", "5", "--share", f"{part + 1}/{parts * 400}"]
     with open(path, encoding="utf-8") as f:
@@ -191,14 +191,14 @@ def reduced_cases(kit, part, parts, change=str):
 
 
 def reduced(kit, tool):
-    """A case for each kernel and each edge of it, under every configuration; of
-    racecheck's, the fused ones, whose kernels the others have as well."""
+    """A case for each kernel and each edge of it, under every configuration. Racecheck
+    takes some 40 ms a launch: a case for each kernel, of the fused configurations."""
     sanitizer(kit)
-    n = width(kit, tool)
-    slow = tool == "racecheck"
-    return judged(kit, tool, "reduced",
-                  [reduced_cases(kit, i, n, once if slow else str)
-                   + (["--mode", "fused"] if slow else []) for i in range(n)])
+    if tool == "racecheck":
+        return judged(kit, tool, "kernels",
+                      [listed(kit, "kernels.cases", i, kit.jobs, once)
+                       + ["--mode", "fused"] for i in range(kit.jobs)])
+    return judged(kit, tool, "reduced", [listed(kit, "reduced.cases", 0, 1)])
 
 
 def whole(kit, tool):
@@ -243,7 +243,7 @@ def repeat_cases(kit):
     job = kit.run([kit.program("mnt-conformance"), "--backend", kit.backend, "--warm",
                    "--jobs", "1", "--quiet", "--force", "", "--mode", "fused", "--repeat",
                    "2" if kit.tiny else str(REPEATS), "--out",
-                   kit.folder("repeat", "cases")] + reduced_cases(kit, 0, 3),
+                   kit.folder("repeat", "cases")] + listed(kit, "reduced.cases", 0, 3),
                   "repeat.cases")
     need(job, "mnt-conformance")
     return ok(f"each of the cases so often, with the bits of cpu: {job.last()}")
