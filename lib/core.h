@@ -35,6 +35,7 @@ struct mnt_device {
     atomic_bool told; /* the backend has been told to stop */
     bool said;        /* the backend has stored a sentence for the call it is in */
     bool relaxed;     /* a variant that gives up the bits is forced */
+    char detail[256]; /* what the backend says of it, and that */
     uint64_t allocated, peak;
     mnt_graph *graphs; /* all graphs, for fault words and versions */
     mnt_status failed; /* of the failure whose sentence is `error` */

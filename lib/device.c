@@ -382,10 +382,12 @@ mnt_status mnt_device_get_info(mnt_device *dev, mnt_device_info *info)
                          size, sizeof *info);
     mnt_backend_info b = { .size = sizeof b };
     dev->backend->info(dev->ctx, &b);
+    snprintf(dev->detail, sizeof dev->detail, "%.240s%s", b.detail ? b.detail : "",
+             dev->relaxed ? ", relaxed" : "");
     mnt_device_info full = { .size = size,
                              .backend = dev->backend->name,
                              .name = b.name ? b.name : "",
-                             .detail = b.detail ? b.detail : "",
+                             .detail = dev->detail,
                              .threads = b.threads,
                              .memory_bytes = b.memory_bytes,
                              .allocated_bytes = dev->allocated,

@@ -95,7 +95,7 @@ kernel void product_matrix(device const float *a [[buffer(0)]],
             for (int q = 0; q < 2; q++)
                 if (row < p.m && column + q < p.n)
                     y[(at.batch * p.m + row) * p.n + column + q] =
-                        product_end(p, bias, column + q, own[2 * lane + q]);
+                        product_end(p, bias, column + q, mnt_flushf(own[2 * lane + q]));
             simdgroup_barrier(mem_flags::mem_threadgroup);
         }
 }

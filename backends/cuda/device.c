@@ -210,10 +210,9 @@ static mnt_status start(cuda_context *c)
     cuda_leave(c);
     int version = c->driver.version;
     snprintf(c->detail, sizeof c->detail,
-             "compute %d.%d, %d multiprocessors, driver of CUDA %d.%d, kernels as "
-             "%s%s",
+             "compute %d.%d, %d multiprocessors, driver of CUDA %d.%d, kernels as %s",
              major, minor, units, version / 1000, version % 1000 / 10,
-             c->cubin ? "cubin" : "PTX", gpu_force_label(&c->force));
+             c->cubin ? "cubin" : "PTX");
     return st;
 }
 

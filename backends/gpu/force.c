@@ -93,6 +93,9 @@ static mnt_status set_variant(const reader *r, const char *name, const char *var
     if (strcmp(name, "all") == 0) {
         if (!has(MNT_OP_COUNT, variant))
             return invalid(r, "no op has a variant \"%.40s\"", variant);
+        if (gpu_relaxed(variant))
+            return invalid(r, "\"%.40s\" gives up the bits: it is for ops by name",
+                           variant);
         r->force->all = variant;
         return MNT_OK;
     }
@@ -152,14 +155,6 @@ void gpu_force_free(gpu_force *f, const mnt_host *host)
 {
     host->free(host->self, f->text);
     *f = (gpu_force){ 0 };
-}
-
-const char *gpu_force_label(const gpu_force *f)
-{
-    bool found = f->all && gpu_relaxed(f->all);
-    for (int op = 0; op < MNT_OP_COUNT; op++)
-        found = found || (f->op[op] && gpu_relaxed(f->op[op]));
-    return found ? ", relaxed" : "";
 }
 
 /* "all=ref", then each variant of each op. */

@@ -160,12 +160,11 @@ static const char *lacking(const gpu_force *f, mnt_op op, const char *variant)
     return "";
 }
 
-static void put_forced(char *text, size_t size, const gpu_force *f, const mnt_cmd *cmd,
-                       const char *forced)
+static void put_forced(char *text, size_t size, const char *forced)
 {
     size_t used = strlen(text);
-    snprintf(text + used, size - used, "the forced variant \"%.40s\" cannot run%s",
-             forced, lacking(f, cmd->op, forced));
+    snprintf(text + used, size - used, "the forced variant \"%.40s\" cannot run",
+             forced);
 }
 
 /* "conv needs 256 threads in a threadgroup, this device runs 128 of it". */
@@ -193,13 +192,14 @@ static mnt_status unsupported(const mnt_host *host, const char *backend,
     const char *forced = forced_variant(f, cmd);
     snprintf(text, sizeof text, "%s: ", mnt_op_name(cmd->op));
     if (forced)
-        put_forced(text, sizeof text, f, cmd, forced);
+        put_forced(text, sizeof text, forced);
     else
         snprintf(text, sizeof text, "%s: no %s kernel for", mnt_op_name(cmd->op),
                  backend);
     put_shapes(text, sizeof text, cmd->in, MNT_MAX_IN);
     put(text, sizeof text, " ->");
     put_shapes(text, sizeof text, cmd->out, MNT_MAX_OUT);
+    put(text, sizeof text, forced ? lacking(f, cmd->op, forced) : "");
     if (m.fit.threads > 0) {
         put(text, sizeof text, ": ");
         put_misfit(text, sizeof text, m);
@@ -215,8 +215,8 @@ static void say_misfit(const mnt_host *host, const gpu_force *f, const mnt_cmd *
     char text[TEXT] = "";
     const char *forced = forced_variant(f, cmd);
     if (forced) {
-        put_forced(text, sizeof text, f, cmd, forced);
-        put(text, sizeof text, m.fit.threads > 0 ? ": " : "");
+        put_forced(text, sizeof text, forced);
+        put(text, sizeof text, m.fit.threads > 0 ? ": " : lacking(f, cmd->op, forced));
     }
     if (m.fit.threads > 0) {
         put_misfit(text, sizeof text, m);

@@ -134,9 +134,6 @@ typedef struct gpu_force {
 mnt_status gpu_force_read(gpu_force *f, const mnt_host *host, const char *backend,
                           const char *text);
 void gpu_force_free(gpu_force *f, const mnt_host *host);
-/* ", relaxed" if a variant that gives up the bits is forced, else "": for the device's
- * description. */
-const char *gpu_force_label(const gpu_force *f);
 /* The vtable's variant(): "all=ref", "matmul=tile", ... of what the device has; in buf. */
 const char *gpu_variant(const gpu_force *f, int i, char *buf, size_t size);
 

@@ -203,7 +203,19 @@ static bool runs_by_simdgroup(metal_gpu *gpu, gpu_kernel kernel)
     NSError *error = nil;
     const char *why = "";
     gpu->pipeline[kernel] = new_pipeline(gpu, kernel, &why, &error);
-    return [gpu->pipeline[kernel] threadExecutionWidth] == GPU_SIMD_WIDTH;
+    int width = (int)[gpu->pipeline[kernel] threadExecutionWidth];
+    if (width == GPU_SIMD_WIDTH)
+        return true;
+    char text[400];
+    const char *words = error ? [[error localizedDescription] UTF8String] : NULL;
+    if (gpu->pipeline[kernel])
+        snprintf(text, sizeof text, "metal: simdgroups of %s have %d threads",
+                 gpu_kernels[kernel].name, width);
+    else
+        snprintf(text, sizeof text, "metal: %s %s: %.200s", why,
+                 gpu_kernels[kernel].name, words ? words : "no reason is given");
+    gpu->host->log(gpu->host->self, MNT_LOG_INFO, text);
+    return false;
 }
 
 static void find_needs(metal_gpu *gpu)
@@ -223,7 +235,7 @@ unsigned metal_gpu_has(const metal_gpu *gpu)
 
 /* The first kernel, one of the simplest, tells whether this device runs any: one that
  * cannot is refused here, where "auto" can go on to another backend. */
-static mnt_status describe(metal_gpu *gpu, const char *from, const char *label)
+static mnt_status describe(metal_gpu *gpu, const char *from)
 {
     const gpu_kernel_row *row = &gpu_kernels[0];
     gpu_fit fit = { 0 };
@@ -239,15 +251,14 @@ static mnt_status describe(metal_gpu *gpu, const char *from, const char *label)
     }
     snprintf(gpu->name, sizeof gpu->name, "%.95s", [[gpu->device name] UTF8String]);
     find_needs(gpu);
-    snprintf(gpu->detail, sizeof gpu->detail, "%s, %s memory, SIMD width %d%s%s%s",
-             from, [gpu->device hasUnifiedMemory] ? "unified" : "separate",
-             fit.simd_width, gpu->has & GPU_NEEDS_SIMD ? "" : ", no \"simd\" variants",
-             gpu->has & GPU_NEEDS_MATRIX ? "" : ", no simdgroup matrices", label);
+    snprintf(gpu->detail, sizeof gpu->detail, "%s, %s memory, SIMD width %d%s%s", from,
+             [gpu->device hasUnifiedMemory] ? "unified" : "separate", fit.simd_width,
+             gpu->has & GPU_NEEDS_SIMD ? "" : ", no \"simd\" variants",
+             gpu->has & GPU_NEEDS_MATRIX ? "" : ", no simdgroup matrices");
     return MNT_OK;
 }
 
-mnt_status metal_gpu_open(metal_gpu **out, const mnt_host *host, int index,
-                          const char *label)
+mnt_status metal_gpu_open(metal_gpu **out, const mnt_host *host, int index)
 {
     *out = NULL;
     @autoreleasepool {
@@ -274,7 +285,7 @@ mnt_status metal_gpu_open(metal_gpu **out, const mnt_host *host, int index,
                 st = metal_fail(host, MNT_DEVICE, "no command queue can be made", nil);
         }
         if (st == MNT_OK)
-            st = describe(gpu, from, label);
+            st = describe(gpu, from);
         if (st) {
             metal_gpu_close(gpu);
             return st;

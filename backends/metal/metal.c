@@ -54,7 +54,7 @@ static mnt_status open_context(const mnt_backend_config *config, void **ctx)
     c->host = host;
     mnt_status st = gpu_force_read(&c->force, host, "metal", config->force);
     if (st == MNT_OK)
-        st = metal_gpu_open(&c->gpu, host, config->index, gpu_force_label(&c->force));
+        st = metal_gpu_open(&c->gpu, host, config->index);
     if (st) {
         close_context(c);
         return st;

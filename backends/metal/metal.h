@@ -26,9 +26,8 @@ typedef struct metal_buffer metal_buffer;
 int metal_gpu_count(void);
 /* Opens device `index` with the library named by MNT_METALLIB, else the embedded one,
  * else the embedded source. The library must hold every kernel of shaders/kernels.def.
- * `label` ends the description. */
-mnt_status metal_gpu_open(metal_gpu **out, const mnt_host *host, int index,
-                          const char *label);
+ */
+mnt_status metal_gpu_open(metal_gpu **out, const mnt_host *host, int index);
 void metal_gpu_close(metal_gpu *gpu);
 /* "Apple M2 Max"; "embedded metallib, unified memory, SIMD width 32". */
 const char *metal_gpu_name(const metal_gpu *gpu);

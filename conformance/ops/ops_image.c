@@ -3,7 +3,7 @@
  * Kit ops: convolution, patches, pooling, and the block conv + bias + relu + pool that
  * the planner fuses.
  *   conv2d      n c h w, o, k (kh kw), s (sh sw), p (ph pw), d (dh dw), g
- *   conv_block  the same, relu=0|1, pool (kernel, 0: none), pools, poolp
+ *   conv_block  the same, bias=0|1, relu=0|1, pool (kernel, 0: none), pools, poolp
  *   im2col col2im max_pool2d   n c h w, k s p d
  */
 #include "ops.h"
@@ -136,9 +136,16 @@ static ora_window pool_of(const kit_case *c)
     return (ora_window){ k, k, s, s, p, p, 1, 1 };
 }
 
+static bool has_bias(const kit_case *c)
+{
+    return kit_int(c, "bias", 1) != 0;
+}
+
 static int block_inputs(const kit_case *c, kit_in in[])
 {
     conv_inputs(c, in);
+    if (!has_bias(c))
+        return 2;
     in[1].param = "conv.weight";
     in[2] = (kit_in){ .dtype = MNT_F32,
                       .grad = true,
@@ -150,9 +157,10 @@ static int block_inputs(const kit_case *c, kit_in in[])
 static mnt_tensor *block_record(mnt_graph *g, mnt_tensor *const in[], const kit_case *c)
 {
     mnt_conv2d_desc desc = conv_desc(c);
-    mnt_tensor *y =
-        mnt_conv_layer(g, in[0], kit_int(c, "o", 1), either(c, "kh", "k", 3),
-                       either(c, "kw", "k", 3), "conv", &desc);
+    mnt_tensor *y = has_bias(c) ? mnt_conv_layer(g, in[0], kit_int(c, "o", 1),
+                                                 either(c, "kh", "k", 3),
+                                                 either(c, "kw", "k", 3), "conv", &desc)
+                                : mnt_conv2d(g, in[0], in[1], &desc);
     if (kit_int(c, "relu", 1))
         y = mnt_relu(g, y);
     ora_window w = pool_of(c);
@@ -166,7 +174,7 @@ static mnt_tensor *block_record(mnt_graph *g, mnt_tensor *const in[], const kit_
 static void block_parts(const kit_case *c, const ora in[], ora *sum, ora *act)
 {
     ora y = conv_forward(c, in);
-    *sum = ora_bias_add(&y, &in[2]);
+    *sum = has_bias(c) ? ora_bias_add(&y, &in[2]) : ora_copy(&y);
     *act = kit_int(c, "relu", 1) ? ora_relu(sum) : ora_copy(sum);
     ora_free(&y);
 }
@@ -190,7 +198,8 @@ static void block_backward(const kit_case *c, const ora in[], const ora *dy, ora
     ora da = w.kh ? ora_max_pool2d_grad(dy, &act, &w) : ora_copy(dy);
     ora ds = kit_int(c, "relu", 1) ? ora_relu_grad(&da, &sum) : ora_copy(&da);
     conv_backward(c, in, &ds, dx);
-    dx[2] = ora_bias_grad(&ds);
+    if (has_bias(c))
+        dx[2] = ora_bias_grad(&ds);
     ora_free(&sum);
     ora_free(&act);
     ora_free(&da);

@@ -691,7 +691,7 @@ class Shader:
 
     def emit_nvptx(self, digest):
         out = [f"/* source {digest} */"]
-        for number, (entry, k, arguments, _, collective) in enumerate(self.entries):
+        for number, (entry, k, arguments, _, _) in enumerate(self.entries):
             f = f"{k['name']}{arguments}"
             bound, args = [], []
             for n, p in enumerate(k["params"]):

@@ -272,6 +272,10 @@ static void test_relaxed(void **state)
     for (int i = 0; i < M * N; i++)
         assert_true(fabsf(y[i] - want[i]) <= 1e-4f);
     mnt_device_close(dev);
+    mnt_device_desc all =
+        MNT_DEVICE_DESC(.backend = "metal", .force = "all=relaxed_matrix");
+    MUST_FAIL(NULL, MNT_INVALID, "gives up the bits: it is for ops by name",
+              mnt_device_open(&dev, &all));
     metalsim_config c = metalsim_config_default();
     c.family = METALSIM_PARAVIRTUAL;
     metalsim_configure(&c);

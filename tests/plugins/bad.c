@@ -334,6 +334,16 @@ static mnt_status timing_other(void *ctx, void *prepared, mnt_cmd_timing *rows,
     return st;
 }
 
+/* The right bits, and a name that says that they were given up. */
+static mnt_status timing_relaxed(void *ctx, void *prepared, mnt_cmd_timing *rows,
+                                 int count)
+{
+    mnt_status st = good->timing(ctx, prepared, rows, count);
+    for (int i = 0; rows && i < count; i++)
+        rows[i].kernel = "relaxed_fast";
+    return st;
+}
+
 /* ---- the tables ---- */
 
 static void wrap(mnt_backend *b)
@@ -417,6 +427,8 @@ static void change_memory(mnt_backend *b, const char *kind)
         b->timing = timing_silent;
     else if (IS("timing-other"))
         b->timing = timing_other;
+    else if (IS("relaxed"))
+        b->timing = timing_relaxed;
 }
 
 static void change_programs(mnt_backend *b, const char *kind)
