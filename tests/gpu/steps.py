@@ -192,12 +192,12 @@ def listed(kit, name, part, parts, change=str):
 
 def reduced(kit, tool):
     """A case for each kernel and each edge of it, under every configuration. Racecheck
-    takes some 40 ms a launch: a case for each kernel, of the fused configurations."""
+    takes some 40 ms a launch: a case for each kernel."""
     sanitizer(kit)
     if tool == "racecheck":
         return judged(kit, tool, "kernels",
                       [listed(kit, "kernels.cases", i, kit.jobs, once)
-                       + ["--mode", "fused"] for i in range(kit.jobs)])
+                       for i in range(kit.jobs)])
     return judged(kit, tool, "reduced", [listed(kit, "reduced.cases", 0, 1)])
 
 
