@@ -56,9 +56,9 @@ template <class Pair> MTL_FN void products_8x8(Pair a, Pair b, Pair sum[2])
 {
     sum[0] = sum[1] = 0.0f;
     for (uint k = 0; k < 8; k++) {
-        float x = shuffle(a[k % 2], lane() / 4 * 4 + k / 2);
+        float x = shuffle(a[k % 2], k / 2 * 8 + lane() % 8);
         for (uint q = 0; q < 2; q++)
-            sum[k % 2][q] = fma(x, shuffle(b[q], k * 4 + lane() % 4), sum[k % 2][q]);
+            sum[k % 2][q] = fma(x, shuffle(b[q], lane() / 8 * 8 + k), sum[k % 2][q]);
     }
 }
 

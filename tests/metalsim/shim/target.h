@@ -101,9 +101,9 @@ template <class Pair> MTL_FN void products_8x8(Pair a, Pair b, Pair sum[2] MTL_S
         metalsim_services->fail("a simdgroup matrix without 32 lanes", &site);
     sum[0] = sum[1] = 0.0f;
     for (uint k = 0; k < 8; k++) {
-        __builtin_memcpy(&of, lanes.slot[lanes.lane / 4 * 4 + k / 2], sizeof of);
+        __builtin_memcpy(&of, lanes.slot[k / 2 * 8 + lanes.lane % 8], sizeof of);
         float x = of.a[k % 2];
-        __builtin_memcpy(&of, lanes.slot[k * 4 + lanes.lane % 4], sizeof of);
+        __builtin_memcpy(&of, lanes.slot[lanes.lane / 8 * 8 + k], sizeof of);
         for (uint q = 0; q < 2; q++)
             sum[k % 2][q] = fma(x, of.b[q], sum[k % 2][q]);
     }
